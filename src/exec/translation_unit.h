@@ -1,0 +1,50 @@
+// A translation and what the engine knows of it.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "ir/ir.h"
+
+namespace panda::exec {
+
+// What a translation depends on besides the bytes: where they are and the CPU mode. The front end
+// derives it from the guest state (Frontend::current_key).
+struct UnitKey {
+  uint64_t pc = 0;       // linear address of the first instruction (fetch address)
+  uint64_t pc_base = 0;  // linear address minus the pc register (x86: CS base)
+  uint64_t flags = 0;    // the front end's mode bits: everything translation depends on
+  friend bool operator==(const UnitKey&, const UnitKey&) = default;
+};
+
+struct TranslationUnit {
+  UnitKey key;
+  uint64_t phys = 0;        // physical address of the first instruction
+  uint64_t phys_next = 0;   // physical page of the second page it lies on, or 0
+  uint32_t size = 0;        // guest bytes
+  uint32_t insn_count = 0;  // guest instructions
+  uint32_t context_id = 0;
+  bool exact = false;
+  bool valid = true;
+  uint64_t pc_offset = 0;
+
+  const void* code = nullptr;  // the back end's entry
+  uint64_t code_size = 0;
+  void* backend_data = nullptr;  // the back end's own
+
+  std::vector<ir::GuestInsn> insns;  // pc and refund by index, for exact state on early exits
+
+  struct ExitLink {
+    TranslationUnit* to = nullptr;
+  };
+  std::vector<ExitLink> exits;  // by exit number
+  struct Incoming {
+    TranslationUnit* from;
+    uint32_t index;
+  };
+  std::vector<Incoming> incoming;
+
+  void* plugin_tb = nullptr;  // the plugin API's TranslationBlock for it
+};
+
+}  // namespace panda::exec

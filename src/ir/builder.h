@@ -1,0 +1,94 @@
+// Emits IR. Typed: a value carries its type, and every emitter checks the operands' against the op
+// table (PANDA_CHECK), so a front end's mistake stops where it was made. Folds what is trivially
+// constant, since front ends would otherwise all do it themselves.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+
+#include "ir/ir.h"
+
+namespace panda::ir {
+
+struct Value {
+  ValueId id = kNoValue;
+  Type type = Type::Void;
+  [[nodiscard]] bool valid() const { return id != kNoValue; }
+};
+
+class Builder {
+ public:
+  explicit Builder(Unit& unit) : unit_(unit) {}
+
+  [[nodiscard]] Unit& unit() { return unit_; }
+
+  // --- blocks. A unit starts with no block; begin_block() opens the next one and returns its
+  // index; a block is closed by its terminator. new_block() reserves an index to branch to before
+  // the block is begun with begin_block(index).
+  uint32_t begin_block();
+  [[nodiscard]] uint32_t new_block();
+  void begin_block(uint32_t index);
+  [[nodiscard]] bool open() const { return open_; }  // a block is open: no terminator yet
+
+  // --- constants and state
+  Value konst(Type type, uint64_t value);
+  Value i8(uint64_t v) { return konst(Type::I8, v); }
+  Value i32(uint64_t v) { return konst(Type::I32, v); }
+  Value i64(uint64_t v) { return konst(Type::I64, v); }
+  Value get(Type type, uint32_t offset);
+  void set(uint32_t offset, Value v);
+  [[nodiscard]] bool is_const(Value v, uint64_t* out = nullptr) const;
+
+  // --- generic: any op of the table whose result type follows from it or is given
+  Value emit(Op op, Type type, std::initializer_list<Value> args, uint64_t imm = 0, uint32_t aux = 0);
+  // a op b of one type, result of that type
+  Value binary(Op op, Value a, Value b, uint64_t imm = 0) { return emit(op, a.type, {a, b}, imm); }
+  Value unary(Op op, Value a, uint64_t imm = 0) { return emit(op, a.type, {a}, imm); }
+
+  Value add(Value a, Value b) { return binary(Op::add, a, b); }
+  Value sub(Value a, Value b) { return binary(Op::sub, a, b); }
+  Value mul(Value a, Value b) { return binary(Op::mul, a, b); }
+  Value and_(Value a, Value b) { return binary(Op::and_, a, b); }
+  Value or_(Value a, Value b) { return binary(Op::or_, a, b); }
+  Value xor_(Value a, Value b) { return binary(Op::xor_, a, b); }
+  Value not_(Value a) { return unary(Op::not_, a); }
+  Value neg(Value a) { return unary(Op::neg, a); }
+  Value shift(Op op, Value a, Value count) { return emit(op, a.type, {a, count}); }
+  Value zext(Type type, Value a) { return a.type == type ? a : emit(Op::zext, type, {a}); }
+  Value sext(Type type, Value a) { return a.type == type ? a : emit(Op::sext, type, {a}); }
+  Value trunc(Type type, Value a) { return a.type == type ? a : emit(Op::trunc, type, {a}); }
+  Value deposit(Value into, Value low, unsigned bit, unsigned width) {
+    return emit(Op::deposit, into.type, {into, low}, bit | uint64_t{width} << 8);
+  }
+  Value extract(Value from, unsigned bit, unsigned width) {
+    return emit(Op::extract, from.type, {from}, bit | uint64_t{width} << 8);
+  }
+  Value icmp(Cond c, Value a, Value b) { return emit(Op::icmp, Type::I1, {a, b}, static_cast<uint64_t>(c)); }
+  Value select(Value c, Value t, Value f) { return emit(Op::select, t.type, {c, t, f}); }
+  Value load(Type type, Value address, MemInfo m) { return emit(Op::load, type, {address}, m.pack()); }
+  void store(Value address, Value v, MemInfo m) { emit(Op::store, v.type, {address, v}, m.pack()); }
+  Value call(const HelperDesc& helper, std::initializer_list<Value> args = {});
+
+  // --- the instruction stream
+  void insn(uint64_t pc, unsigned size);                          // opens the next guest instruction
+  void count(uint32_t n) { emit(Op::count, Type::Void, {}, n); }  // patched later by set_imm
+  uint32_t next_index() const { return static_cast<uint32_t>(unit_.insts.size()); }
+  void set_imm(uint32_t index, uint64_t imm) { unit_.insts[index].imm = imm; }
+
+  // --- terminators
+  void br(uint32_t block);
+  void brc(Value condition, uint32_t if_true, uint32_t if_false);
+  void exit_direct(uint64_t pc);  // numbers the exits itself
+  void exit_indirect(Value pc);   // pc as I64
+  void exit_dispatch();
+
+ private:
+  Value fold(Op op, Type type, std::initializer_list<Value> args, uint64_t imm);
+  void close();
+
+  Unit& unit_;
+  uint32_t current_ = 0;
+  bool open_ = false;
+};
+
+}  // namespace panda::ir

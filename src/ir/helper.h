@@ -1,0 +1,46 @@
+// A C++ function that translated code calls. The descriptor is what the verifier checks the call
+// against and what tells a back end how much to synchronise around it.
+//
+// The function is noexcept, has C linkage or is a static member, and its first parameter is the
+// guest state pointer (void*; VcpuContext::of(state) leads to the engine's part). Its other
+// parameters and result are integers as in the signature (I1, I8, I16 and I32 are passed as
+// uint32_t, zero-extended; I64 as uint64_t).
+//
+// A helper that raises a guest fault, or must leave the unit, sets VcpuContext::exit_request and
+// returns any value; the back end tests it after every helper that says may_exit, and leaves with
+// the state of the instruction's beginning plus whatever the helper itself wrote.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "ir/type.h"
+
+namespace panda::ir {
+
+// Guest-state bytes [begin, end) that a helper reads or writes. Empty: none.
+struct StateRange {
+  uint32_t begin = 0;
+  uint32_t end = 0;
+  [[nodiscard]] constexpr bool touches(uint32_t offset, uint32_t size) const {
+    return offset < end && offset + size > begin;
+  }
+};
+inline constexpr StateRange kNoState{};
+inline constexpr StateRange kAllState{0, ~uint32_t{0}};
+
+struct HelperDesc {
+  std::string_view name;
+  const void* function = nullptr;
+  Type result = Type::Void;
+  std::array<Type, 4> params{};  // Void: absent
+  StateRange reads = kAllState;
+  StateRange writes = kAllState;
+  bool may_exit = true;   // may set VcpuContext::exit_request
+  bool pure = false;      // depends on its parameters alone: may be removed and shared
+  bool uses_fp = false;   // reads or writes the guest FP control and status (host MXCSR is the guest's)
+  bool uses_budget = false;  // reads or writes VcpuContext::budget
+};
+
+}  // namespace panda::ir

@@ -1,0 +1,30 @@
+// What the memory layer asks of a guest architecture.
+#pragma once
+
+#include <cstdint>
+
+namespace panda {
+
+struct VcpuContext;
+
+enum class Access : uint8_t { Read, Write, Fetch };
+
+struct Translation {
+  uint64_t phys = 0;      // physical address of the page (4 KiB granule of whatever size it is)
+  bool readable = false;  // what further accesses by the same mode may do without asking again;
+  bool writable = false;  // writable only where the dirty bit is set already
+};
+
+class Mmu {
+ public:
+  virtual ~Mmu() = default;
+  // Translates for an access of `mode`. On failure the guest's fault is pending in its state,
+  // VcpuContext::exit_request is Fault, and false is returned. With `probe` nothing is raised and
+  // no accessed or dirty bit is set (debuggers, plugins).
+  virtual bool translate(VcpuContext& cpu, uint64_t address, Access access, unsigned mode, bool probe,
+                         Translation& out) noexcept = 0;
+  // An access that the guest required to be aligned (MemInfo::align) was not: raises its fault.
+  virtual void misaligned(VcpuContext& cpu, uint64_t address, Access access) noexcept = 0;
+};
+
+}  // namespace panda

@@ -1,0 +1,94 @@
+// The engine's part of a virtual CPU, laid out for translated code. It stands immediately before
+// the guest's CPU state in memory; the JIT keeps one host register on the guest state and reaches
+// both, these fields by negative displacement. Nothing here is guest architecture.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace panda {
+
+class GuestMemory;
+class Outside;
+
+inline constexpr unsigned kMmuModes = 4;
+
+// Soft TLB entry. A tag is the page's virtual address where an access may go straight to
+// `addend + address`, otherwise it has low bits set and never matches.
+struct TlbEntry {
+  uint64_t read_tag = ~uint64_t{0};
+  uint64_t write_tag = ~uint64_t{0};
+  uint64_t addend = 0;     // host address minus guest virtual address
+  uint64_t phys_page = 0;  // guest physical address of the page (for the slow path and callbacks)
+};
+inline constexpr unsigned kTlbEntryBits = 5;
+static_assert(sizeof(TlbEntry) == 1u << kTlbEntryBits);
+// Tag bits below the page bits.
+inline constexpr uint64_t kTlbSlow = 1;  // mapped and permitted, but go through the slow path: MMIO, code, watched
+
+struct TlbTable {
+  TlbEntry* entries = nullptr;
+  uint64_t mask = 0;  // (number of entries - 1) << kTlbEntryBits
+
+  [[nodiscard]] TlbEntry& at(uint64_t address) const {
+    return *reinterpret_cast<TlbEntry*>(reinterpret_cast<uintptr_t>(entries) +
+                                        ((address >> (12 - kTlbEntryBits)) & mask));
+  }
+};
+
+// Where an indirect jump finds its translation. A hit needs both pc (the pc register's value) and
+// context (Unit::context_id).
+struct JumpCacheEntry {
+  uint64_t pc = ~uint64_t{0};
+  uint64_t context = 0;
+  const void* code = nullptr;  // what the back end's `entry` is
+  uint64_t unused = 0;
+};
+inline constexpr unsigned kJumpCacheBits = 12;
+[[nodiscard]] constexpr uint64_t jump_cache_index(uint64_t pc) {
+  return (pc ^ (pc >> kJumpCacheBits)) & ((uint64_t{1} << kJumpCacheBits) - 1);
+}
+
+// Why translated code must be left at once. A helper or slow path sets it; 0 means go on.
+enum class ExitRequest : uint32_t {
+  None = 0,
+  Fault,    // a guest exception is pending in the guest state: deliver it
+  Restart,  // run the current instruction again in an exact unit: it crosses the line or changes running code
+  Dispatch, // back to the engine with the state as the helper left it (pc slot included); the
+            // current instruction counts as completed
+};
+
+struct alignas(64) VcpuContext {
+  // Cold.
+  GuestMemory* memory = nullptr;
+  Outside* outside = nullptr;
+  void* engine = nullptr;    // exec::Engine
+  void* frontend = nullptr;  // exec::Frontend
+  uint64_t scratch[6] = {};  // [0..1]: 16-byte operands of the slow path; the rest is the back end's own
+  uint32_t host_mxcsr = 0x1f80;   // what C++ code runs under
+  uint32_t guest_mxcsr = 0x1f80;  // what translated code runs under (exceptions masked); sticky flags come back here
+  uint64_t unused[5] = {};
+  // Hot: within a one-byte displacement of the guest state.
+  uint64_t count_limit = 0;  // instruction count at which budget reaches 0
+  JumpCacheEntry* jump_cache = nullptr;
+  uint64_t unused_hot = 0;
+  TlbTable tlb[kMmuModes];
+  uint32_t unused_hot2 = 0;
+  uint32_t exit_request = 0;  // ExitRequest
+  int64_t budget = 0;         // guest instructions that may still run before the engine must look
+  uint64_t exact = 0;         // 1 while an exact unit runs: crossing the line is allowed
+  uint64_t unused_hot3 = 0;
+
+  // The guest state begins where the context ends.
+  [[nodiscard]] void* state() { return this + 1; }
+  [[nodiscard]] static VcpuContext& of(void* state) { return *(static_cast<VcpuContext*>(state) - 1); }
+  [[nodiscard]] static const VcpuContext& of(const void* state) {
+    return *(static_cast<const VcpuContext*>(state) - 1);
+  }
+  void request(ExitRequest r) { exit_request = static_cast<uint32_t>(r); }
+  // Guest instructions completed. Right between units, and inside an exact unit (where the
+  // budget has paid for the running instruction, which is not complete).
+  [[nodiscard]] uint64_t completed() const { return count_limit - static_cast<uint64_t>(budget) - exact; }
+};
+
+}  // namespace panda
