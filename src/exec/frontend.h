@@ -47,6 +47,8 @@ class Frontend : public Mmu {
   // --- translation
   [[nodiscard]] virtual UnitKey current_key(VcpuContext& cpu) = 0;
   [[nodiscard]] virtual unsigned fetch_mode(uint64_t flags) = 0;  // MMU mode of instruction fetches
+  // A unit begins: forget what was known from the last one (lazy flags).
+  virtual void begin_unit(const UnitKey& key) = 0;
   // Size in bytes of the instruction at `bytes`, or 0 if it is not complete.
   [[nodiscard]] virtual unsigned insn_size(const InsnRequest& request) = 0;
   // Emits one instruction. The translator has emitted its `insn` mark and instrumentation.

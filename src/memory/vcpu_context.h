@@ -10,6 +10,8 @@ namespace panda {
 
 class GuestMemory;
 class Outside;
+class VirtualClock;
+class CpuObserver;
 
 inline constexpr unsigned kMmuModes = 4;
 
@@ -62,12 +64,14 @@ struct alignas(64) VcpuContext {
   // Cold.
   GuestMemory* memory = nullptr;
   Outside* outside = nullptr;
+  VirtualClock* clock = nullptr;
+  CpuObserver* observer = nullptr;  // may be null
   void* engine = nullptr;    // exec::Engine
   void* frontend = nullptr;  // exec::Frontend
   uint64_t scratch[6] = {};  // [0..1]: 16-byte operands of the slow path; the rest is the back end's own
   uint32_t host_mxcsr = 0x1f80;   // what C++ code runs under
   uint32_t guest_mxcsr = 0x1f80;  // what translated code runs under (exceptions masked); sticky flags come back here
-  uint64_t unused[5] = {};
+  uint64_t unused[3] = {};
   // Hot: within a one-byte displacement of the guest state.
   uint64_t count_limit = 0;  // instruction count at which budget reaches 0
   JumpCacheEntry* jump_cache = nullptr;

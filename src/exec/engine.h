@@ -1,0 +1,95 @@
+// Runs a guest CPU: finds or makes translations, runs them chained, stops at exact counts, takes
+// exceptions and interrupts between instructions, keeps self-modifying code exact.
+//
+// Life of a slice: ask Outside when it must be called next, set the budget to that, run units until
+// the budget is used up or something wants attention, service, repeat.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/types.h"
+#include "base/virtual_clock.h"
+#include "exec/backend.h"
+#include "exec/frontend.h"
+#include "exec/instrumenter.h"
+#include "exec/translation_unit.h"
+#include "memory/guest_memory.h"
+#include "memory/outside.h"
+
+namespace panda::exec {
+
+enum class StopReason : uint8_t {
+  Requested,     // Outside::stop_requested
+  CountReached,  // the count given to run()
+  Shutdown,      // the guest's CPU shut down (x86: triple fault)
+  IdleForever,   // halted with nothing that could ever wake it
+};
+
+struct EngineStats {
+  uint64_t units_translated = 0;
+  uint64_t insns_translated = 0;
+  uint64_t flushes = 0;
+  uint64_t smc_invalidations = 0;
+  uint64_t dispatches = 0;
+  uint64_t interrupts = 0;
+  uint64_t exceptions = 0;
+};
+
+class Engine : public CodeObserver {
+ public:
+  Engine(Frontend& frontend, Backend& backend, GuestMemory& memory, VirtualClock& clock);
+  ~Engine() override;
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  [[nodiscard]] VcpuContext& cpu() { return *cpu_; }
+  [[nodiscard]] Frontend& frontend() { return frontend_; }
+  [[nodiscard]] Backend& backend() { return backend_; }
+  [[nodiscard]] GuestMemory& memory() { return memory_; }
+  [[nodiscard]] VirtualClock& clock() { return clock_; }
+
+  // Must be set before run(); may be exchanged between runs (begin_record wraps it).
+  void set_outside(Outside& outside);
+  void set_instrumenter(Instrumenter* instrumenter) { instrumenter_ = instrumenter; }
+
+  // Runs until something stops it, or exactly until `until` instructions are complete. Guest thread only.
+  StopReason run(InsnCount until = InsnCount(~uint64_t{0}));
+
+  // Completed instructions. Exact between runs, in callbacks at unit and instruction starts, and in
+  // everything that Outside is asked.
+  [[nodiscard]] InsnCount count() const { return InsnCount(cpu_->completed()); }
+  void set_count(InsnCount count);  // before a run: a replay begins at its snapshot's count
+
+  // Drops all translations: at once between runs, else when the running unit is left.
+  void flush_translations();
+  void set_chaining(bool on);
+  void set_max_unit_insns(unsigned n) { max_unit_insns_ = n; }  // 1: one-instruction units (tests)
+  [[nodiscard]] const EngineStats& stats() const { return stats_; }
+  // The unit that the engine started last, for callbacks; null between runs.
+  [[nodiscard]] TranslationUnit* current_unit() { return current_; }
+
+  // CodeObserver
+  bool overlaps_code(uint64_t phys, uint64_t size) noexcept override;
+  void invalidate_code(uint64_t phys, uint64_t size) noexcept override;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+
+  Frontend& frontend_;
+  Backend& backend_;
+  GuestMemory& memory_;
+  VirtualClock& clock_;
+  VcpuContext* cpu_ = nullptr;
+  Outside* outside_ = nullptr;
+  Instrumenter* instrumenter_ = nullptr;
+  TranslationUnit* current_ = nullptr;
+  unsigned max_unit_insns_ = 64;
+  EngineStats stats_;
+};
+
+}  // namespace panda::exec
