@@ -6,10 +6,9 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
-#include <string>
-#include <unordered_map>
-#include <vector>
+#include <optional>
 
 #include "base/types.h"
 #include "base/virtual_clock.h"
@@ -21,6 +20,9 @@
 #include "memory/outside.h"
 
 namespace panda::exec {
+
+class Translator;
+class UnitCache;
 
 enum class StopReason : uint8_t {
   Requested,     // Outside::stop_requested
@@ -54,7 +56,7 @@ class Engine : public CodeObserver {
 
   // Must be set before run(); may be exchanged between runs (begin_record wraps it).
   void set_outside(Outside& outside);
-  void set_instrumenter(Instrumenter* instrumenter) { instrumenter_ = instrumenter; }
+  void set_instrumenter(Instrumenter* instrumenter);  // may be null
 
   // Runs until something stops it, or exactly until `until` instructions are complete. Guest thread only.
   StopReason run(InsnCount until = InsnCount(~uint64_t{0}));
@@ -66,7 +68,7 @@ class Engine : public CodeObserver {
 
   // Drops all translations: at once between runs, else when the running unit is left.
   void flush_translations();
-  void set_chaining(bool on);
+  void set_chaining(bool on);  // off: every unit is left to the dispatcher
   void set_max_unit_insns(unsigned n) { max_unit_insns_ = n; }  // 1: one-instruction units (tests)
   [[nodiscard]] const EngineStats& stats() const { return stats_; }
   // The unit that the engine started last, for callbacks; null between runs.
@@ -75,20 +77,35 @@ class Engine : public CodeObserver {
   // CodeObserver
   bool overlaps_code(uint64_t phys, uint64_t size) noexcept override;
   void invalidate_code(uint64_t phys, uint64_t size) noexcept override;
+  void mappings_changed() noexcept override;
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  TranslationUnit* find_or_translate(uint32_t variant);
+  std::optional<StopReason> run_units(uint32_t variant);  // until the dispatcher is needed
+  bool handle_request(TranslationUnit& unit, uint32_t index, bool& resume);
+  void finish_exact();
+  void flush_now();
 
   Frontend& frontend_;
-  Backend& backend_;
   GuestMemory& memory_;
+  Backend& backend_;
   VirtualClock& clock_;
+  struct FreeContext {
+    void operator()(void* p) const { std::free(p); }
+  };
+  std::unique_ptr<void, FreeContext> cpu_storage_;
   VcpuContext* cpu_ = nullptr;
   Outside* outside_ = nullptr;
   Instrumenter* instrumenter_ = nullptr;
   TranslationUnit* current_ = nullptr;
+  std::unique_ptr<UnitCache> cache_;
+  std::unique_ptr<Translator> translator_;
+  uint64_t generation_ = 0;
   unsigned max_unit_insns_ = 64;
+  bool chaining_ = true;
+  bool running_ = false;
+  bool flush_wanted_ = false;
+  bool resume_exact_ = false;  // the next instruction must run in an exact unit, its instrumentation fired
   EngineStats stats_;
 };
 

@@ -17,6 +17,14 @@ struct UnitKey {
   friend bool operator==(const UnitKey&, const UnitKey&) = default;
 };
 
+// Translations of one place that differ in what they are for.
+enum Variant : uint32_t {
+  kNormal = 0,
+  kExact = 1,        // one instruction alone
+  kExactResume = 2,  // the same, for an instruction whose instrumentation has fired already
+  kCapped = 0x100,   // + n: at most n instructions, to stop at an exact count
+};
+
 struct TranslationUnit {
   UnitKey key;
   uint64_t phys = 0;        // physical address of the first instruction
@@ -24,9 +32,9 @@ struct TranslationUnit {
   uint32_t size = 0;        // guest bytes
   uint32_t insn_count = 0;  // guest instructions
   uint32_t context_id = 0;
-  bool exact = false;
-  bool valid = true;
-  uint64_t pc_offset = 0;
+  uint32_t variant = 0;  // Variant, or kCapped + the number of instructions it was cut to
+  bool exact = false;    // a single instruction, may cross the line
+  bool valid = true;     // false: dropped, freed as soon as nothing runs
 
   const void* code = nullptr;  // the back end's entry
   uint64_t code_size = 0;
@@ -43,6 +51,10 @@ struct TranslationUnit {
     uint32_t index;
   };
   std::vector<Incoming> incoming;
+
+  // the cache's own
+  TranslationUnit* next_in_bucket = nullptr;
+  size_t index = 0;
 
   void* plugin_tb = nullptr;  // the plugin API's TranslationBlock for it
 };

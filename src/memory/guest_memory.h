@@ -24,6 +24,15 @@ class CodeObserver {
   // Does any translation overlap [phys, phys + size)?
   virtual bool overlaps_code(uint64_t phys, uint64_t size) noexcept = 0;
   virtual void invalidate_code(uint64_t phys, uint64_t size) noexcept = 0;
+  // Virtual mappings were flushed: what was looked up by virtual address must be looked up again.
+  virtual void mappings_changed() noexcept {}
+};
+
+// Sees each write() that changed RAM (a recorder logs it). Not called for the CPU's own stores.
+class DmaObserver {
+ public:
+  virtual ~DmaObserver() = default;
+  virtual void dma_written(GuestPhysAddr address, std::span<const uint8_t> bytes) = 0;
 };
 
 struct RamRange {
@@ -51,6 +60,8 @@ class GuestMemory {
   bool read(GuestPhysAddr address, void* out, uint64_t size);
   bool write(GuestPhysAddr address, const void* data, uint64_t size);
 
+  void set_dma_observer(DmaObserver* observer) { dma_observer_ = observer; }
+
   // --- code pages
   void set_code_observer(CodeObserver* observer) { observer_ = observer; }
   [[nodiscard]] CodeObserver* code_observer() { return observer_; }
@@ -65,21 +76,39 @@ class GuestMemory {
   void attach(VcpuContext& cpu);  // gives the CPU its tables
   void flush_tlb(VcpuContext& cpu);
   void flush_tlb_page(VcpuContext& cpu, uint64_t address);
-  // All accesses take the slow path while set (memory callbacks of plugins look at each one there).
-  // Fills entry for `address`; returns it, or nullptr with the fault raised.
-  TlbEntry* fill(VcpuContext& cpu, uint64_t address, Access access, unsigned mode) noexcept;
+  // The entry that permits `access` to the page of `address`, filled where needed; nullptr with the
+  // guest's fault raised.
+  TlbEntry* lookup(VcpuContext& cpu, uint64_t address, Access access, unsigned mode) noexcept;
+  // Physical address of an instruction fetch; false with the fault raised.
+  bool fetch(VcpuContext& cpu, uint64_t address, unsigned mode, uint64_t& phys) noexcept;
 
  private:
   GuestMemory() = default;
+
+  static constexpr uint8_t kCodePage = 1;
+  static constexpr unsigned kTlbEntries = 8192;  // per mode; flushes cost what was filled, not the size
+  static constexpr unsigned kFetchEntries = 256;
+  struct FetchEntry {
+    uint64_t tag = ~uint64_t{0};
+    uint64_t phys_page = 0;
+  };
+  struct ModeTables {
+    std::vector<TlbEntry> entries;
+    std::vector<uint32_t> filled;  // indices to clear at a flush; full: clear all
+    std::vector<FetchEntry> fetch;
+    std::vector<uint32_t> fetch_filled;
+  };
 
   uint8_t* ram_ = nullptr;
   uint64_t size_ = 0;
   std::vector<RamRange> ranges_;
   std::vector<uint8_t> page_flags_;  // by RAM page number
-  std::vector<TlbEntry> tlb_storage_;
+  std::vector<ModeTables> tables_;   // by MMU mode
   CodeObserver* observer_ = nullptr;
+  DmaObserver* dma_observer_ = nullptr;
   Mmu* mmu_ = nullptr;
 
+  TlbEntry* fill(VcpuContext& cpu, uint64_t address, Access access, unsigned mode) noexcept;
   [[nodiscard]] const RamRange* range_of(uint64_t phys) const;
 };
 

@@ -26,6 +26,7 @@ struct TlbEntry {
 inline constexpr unsigned kTlbEntryBits = 5;
 static_assert(sizeof(TlbEntry) == 1u << kTlbEntryBits);
 // Tag bits below the page bits.
+inline constexpr uint64_t kTlbMmio = 2;  // not RAM (kTlbSlow is set too)
 inline constexpr uint64_t kTlbSlow = 1;  // mapped and permitted, but go through the slow path: MMIO, code, watched
 
 struct TlbTable {

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Installs what building, testing and fetching guests need, from Debian's packages. Does nothing,
+# and asks for no privileges, where all of it is there. With an argument `bench`, also what the
+# benchmarks compare against.
+set -eu
+
+packages="g++ gcc-multilib g++-multilib cmake ninja-build make pkg-config git python3 cpio gzip xz-utils
+  libfmt-dev libexpected-dev libzydis-dev libxbyak-dev libzstd-dev libxxhash-dev libedit-dev
+  libgtest-dev libgmock-dev libunicorn-dev"
+if [ "${1-}" = bench ]; then packages="$packages qemu-system-x86"; fi
+
+missing=""
+for p in $packages; do
+  if [ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" != installed ]; then missing="$missing $p"; fi
+done
+if [ -z "$missing" ]; then exit 0; fi
+
+echo "installing:$missing"
+sudo=""
+if [ "$(id -u)" != 0 ]; then
+  if ! command -v sudo >/dev/null; then
+    echo "install-deps: these packages are missing and there is no sudo; as root, run: apt-get install$missing" >&2
+    exit 1
+  fi
+  sudo=sudo
+fi
+export DEBIAN_FRONTEND=noninteractive
+# shellcheck disable=SC2086
+$sudo apt-get install -y -q --no-install-recommends $missing || {
+  $sudo apt-get update -q
+  $sudo apt-get install -y -q --no-install-recommends $missing
+}

@@ -1,0 +1,233 @@
+#include "exec/engine.h"
+
+#include <algorithm>
+#include <new>
+
+#include "base/check.h"
+#include "exec/translator.h"
+#include "exec/unit_cache.h"
+#include "memory/access.h"
+
+namespace panda::exec {
+
+inline constexpr uint64_t kLongestSlice = uint64_t{1} << 32;
+
+Engine::Engine(Frontend& frontend, Backend& backend, GuestMemory& memory, VirtualClock& clock)
+    : frontend_(frontend), memory_(memory), backend_(backend), clock_(clock) {
+  const size_t bytes = (sizeof(VcpuContext) + frontend.state_size() + 63) & ~size_t{63};
+  cpu_storage_.reset(std::aligned_alloc(64, bytes));
+  PANDA_CHECK(cpu_storage_ != nullptr);
+  std::fill_n(static_cast<uint8_t*>(cpu_storage_.get()), bytes, uint8_t{0});
+  cpu_ = new (cpu_storage_.get()) VcpuContext;
+  cpu_->clock = &clock;
+  cpu_->engine = this;
+  cpu_->frontend = &frontend;
+  memory.set_mmu(&frontend);
+  memory.attach(*cpu_);
+  memory.set_code_observer(this);
+  cache_ = std::make_unique<UnitCache>(backend, memory, *cpu_);
+  translator_ = std::make_unique<Translator>(frontend, memory, *cpu_);
+  frontend.reset(*cpu_);
+}
+
+Engine::~Engine() {
+  cache_->clear();
+  memory_.set_code_observer(nullptr);
+}
+
+void Engine::set_outside(Outside& outside) {
+  outside_ = &outside;
+  cpu_->outside = &outside;
+}
+
+void Engine::set_instrumenter(Instrumenter* instrumenter) {
+  instrumenter_ = instrumenter;
+  cache_->set_instrumenter(instrumenter);
+  translator_->set_instrumenter(instrumenter);
+  generation_ = instrumenter != nullptr ? instrumenter->generation() : 0;
+  flush_translations();
+}
+
+void Engine::set_chaining(bool on) {
+  if (chaining_ == on) return;
+  chaining_ = on;
+  flush_translations();  // links that exist must go
+}
+
+void Engine::set_count(InsnCount count) {
+  PANDA_CHECK(!running_);
+  cpu_->budget = 0;
+  cpu_->count_limit = count.value;
+}
+
+void Engine::flush_translations() {
+  flush_wanted_ = true;
+  if (!running_) flush_now();
+}
+
+void Engine::flush_now() {
+  flush_wanted_ = false;
+  current_ = nullptr;
+  cache_->clear();
+  stats_.flushes++;
+}
+
+bool Engine::overlaps_code(uint64_t phys, uint64_t size) noexcept { return cache_->overlaps(phys, size); }
+
+void Engine::invalidate_code(uint64_t phys, uint64_t size) noexcept {
+  stats_.smc_invalidations += cache_->invalidate(phys, size);
+}
+
+void Engine::mappings_changed() noexcept { cache_->forget_jumps(); }
+
+// The translation at the guest's pc; nullptr where the fetch faulted (exit_request is then set).
+TranslationUnit* Engine::find_or_translate(uint32_t variant) {
+  const UnitKey key = frontend_.current_key(*cpu_);
+  const unsigned mode = frontend_.fetch_mode(key.flags);
+  uint64_t phys = 0;
+  if (!fetch_address(*cpu_, key.pc, mode, phys)) return nullptr;
+  if (TranslationUnit* unit = cache_->find(key, phys, variant)) {
+    if (unit->phys_next == 0) return unit;
+    uint64_t second = 0;
+    if (!fetch_address(*cpu_, (key.pc & kPageMask) + kPageSize, mode, second)) return nullptr;
+    if ((second & kPageMask) == unit->phys_next) return unit;
+    cache_->invalidate(unit->phys, unit->size);
+  }
+  const unsigned max_insns = variant >= kCapped ? std::min(variant - kCapped, max_unit_insns_) : max_unit_insns_;
+  auto unit = translator_->translate(key, phys, variant, cache_->context_id(key), max_insns);
+  if (unit == nullptr) return nullptr;
+  if (!backend_.compile(translator_->ir(), *unit)) {
+    flush_now();
+    unit->context_id = cache_->context_id(key);
+    unit = translator_->translate(key, phys, variant, unit->context_id, max_insns);
+    if (unit == nullptr) return nullptr;
+    PANDA_CHECK(backend_.compile(translator_->ir(), *unit));
+  }
+  stats_.units_translated++;
+  stats_.insns_translated += unit->insn_count;
+  TranslationUnit& inserted = cache_->insert(std::move(unit));
+  if (instrumenter_ != nullptr) instrumenter_->unit_translated(*cpu_, inserted);
+  return &inserted;
+}
+
+// An exact unit completed its instruction.
+void Engine::finish_exact() {
+  cpu_->exact = 0;
+  if (frontend_.after_exact(*cpu_)) stats_.exceptions++;
+}
+
+// Translated code asked to be left. False: the guest's CPU shut down.
+bool Engine::handle_request(TranslationUnit& unit, uint32_t index, bool& resume) {
+  const auto request = static_cast<ExitRequest>(cpu_->exit_request);
+  cpu_->exit_request = 0;
+  const ir::GuestInsn& insn = unit.insns[index];
+  const bool was_exact = cpu_->exact != 0;
+  if (request == ExitRequest::Dispatch) {
+    cpu_->budget += insn.refund - 1;
+    if (was_exact) finish_exact();
+    return true;
+  }
+  cpu_->budget += insn.refund;
+  cpu_->exact = 0;
+  frontend_.set_pc(*cpu_, insn.pc);
+  if (instrumenter_ != nullptr) instrumenter_->unit_left_early(*cpu_, unit);
+  if (request == ExitRequest::Restart) {
+    PANDA_CHECK(!was_exact);
+    resume = true;
+    return true;
+  }
+  stats_.exceptions++;
+  return frontend_.deliver_exception(*cpu_);
+}
+
+std::optional<StopReason> Engine::run_units(uint32_t variant) {
+  TranslationUnit* unit = find_or_translate(variant);
+  while (unit != nullptr) {
+    current_ = unit;
+    stats_.dispatches++;
+    const ExitInfo exit = backend_.run(*cpu_, *unit);
+    switch (exit.kind) {
+      case Exit::Direct:
+      case Exit::Indirect: {
+        if (cpu_->budget <= 0 || flush_wanted_ || !chaining_) return std::nullopt;
+        const uint64_t flushes = stats_.flushes;
+        unit = find_or_translate(kNormal);
+        if (unit == nullptr) break;
+        if (exit.kind == Exit::Indirect) {
+          cache_->remember_jump(*unit);
+        } else if (flushes == stats_.flushes && exit.unit->valid && exit.unit->exits[exit.index].to == nullptr &&
+                   unit->phys_next == 0) {
+          cache_->link(*exit.unit, exit.index, *unit);
+        }
+        break;
+      }
+      case Exit::Dispatch:
+        if (cpu_->exact != 0) finish_exact();
+        return std::nullopt;
+      case Exit::Budget:
+        cpu_->exact = 0;
+        frontend_.set_pc(*cpu_, exit.unit->insns[exit.index].pc);
+        if (cpu_->budget <= 0) return std::nullopt;
+        unit = find_or_translate(kCapped + static_cast<uint32_t>(cpu_->budget));
+        break;
+      case Exit::Request:
+        if (!handle_request(*exit.unit, exit.index, resume_exact_)) return StopReason::Shutdown;
+        return std::nullopt;
+    }
+  }
+  // The fetch faulted: the pc slot is the address.
+  cpu_->exit_request = 0;
+  stats_.exceptions++;
+  if (!frontend_.deliver_exception(*cpu_)) return StopReason::Shutdown;
+  return std::nullopt;
+}
+
+StopReason Engine::run(InsnCount until) {
+  PANDA_CHECK(outside_ != nullptr && !running_);
+  running_ = true;
+  std::optional<StopReason> stop;
+  while (!stop) {
+    cache_->bury();
+    if (instrumenter_ != nullptr && instrumenter_->generation() != generation_) {
+      generation_ = instrumenter_->generation();
+      flush_wanted_ = true;
+    }
+    if (flush_wanted_) flush_now();
+    const InsnCount now = count();
+    if (outside_->next_event(now) <= now) outside_->service(now);
+    if (outside_->stop_requested()) {
+      stop = StopReason::Requested;
+      break;
+    }
+    if (now >= until) {
+      stop = StopReason::CountReached;
+      break;
+    }
+    if (outside_->interrupt_pending() && frontend_.accepts_interrupt(*cpu_)) {
+      if (const auto vector = outside_->acknowledge_interrupt(now)) {
+        stats_.interrupts++;
+        frontend_.wake(*cpu_);
+        resume_exact_ = false;
+        if (!frontend_.deliver_interrupt(*cpu_, *vector)) stop = StopReason::Shutdown;
+        continue;
+      }
+    }
+    if (frontend_.halted(*cpu_)) {
+      if (!outside_->idle(now)) stop = outside_->stop_requested() ? StopReason::Requested : StopReason::IdleForever;
+      continue;
+    }
+    // At least one instruction runs: a replay whose event was not taken at its count sees it passed.
+    const InsnCount limit = std::min({std::max(outside_->next_event(now), now + 1), until, now + kLongestSlice});
+    cpu_->count_limit = limit.value;
+    cpu_->budget = static_cast<int64_t>(limit - now);
+    uint32_t variant = frontend_.wants_single_step(*cpu_) ? kExact : kNormal;
+    if (resume_exact_) variant = kExactResume;
+    resume_exact_ = false;
+    stop = run_units(variant);
+  }
+  running_ = false;
+  current_ = nullptr;
+  return *stop;
+}
+
+}  // namespace panda::exec

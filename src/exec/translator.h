@@ -1,0 +1,46 @@
+// Guest code to IR, one unit at a time, for any front end: decides where units end, places the
+// instruction count and the instrumentation, and records what exact state needs.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "exec/frontend.h"
+#include "exec/instrumenter.h"
+#include "exec/translation_unit.h"
+#include "ir/builder.h"
+#include "memory/guest_memory.h"
+
+namespace panda::exec {
+
+class Translator : private ir::ExitHook {
+ public:
+  Translator(Frontend& frontend, GuestMemory& memory, VcpuContext& cpu);
+
+  void set_instrumenter(Instrumenter* instrumenter) { instrumenter_ = instrumenter; }
+
+  // Translates up to `max_insns` instructions from key.pc, whose physical address is `phys`. The IR
+  // is in ir() until the next call. nullptr: an instruction's second page faulted; the fault is pending.
+  std::unique_ptr<TranslationUnit> translate(const UnitKey& key, uint64_t phys, uint32_t variant,
+                                             uint32_t context_id, unsigned max_insns);
+  [[nodiscard]] const ir::Unit& ir() const { return ir_; }
+
+ private:
+  enum class Step : uint8_t { Next, Closed, Full, NeedExact, Fault };
+  Step one_insn(TranslationUnit& unit, uint64_t pc, bool exact);
+  void before_exit(ir::Builder& builder) override;
+  [[nodiscard]] std::span<const uint8_t> page_bytes(uint64_t phys) const;
+
+  Frontend& frontend_;
+  GuestMemory& memory_;
+  VcpuContext& cpu_;
+  Instrumenter* instrumenter_ = nullptr;
+  ir::Unit ir_;
+  ir::Builder builder_;
+  TranslationUnit* unit_ = nullptr;
+  uint64_t insn_pc_ = 0;       // pc register value of the instruction being translated
+  bool insn_open_ = false;     // its emit_insn_after is still to come
+  bool instrumented_ = true;
+};
+
+}  // namespace panda::exec

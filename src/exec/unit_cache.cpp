@@ -1,0 +1,198 @@
+#include "exec/unit_cache.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace panda::exec {
+namespace {
+
+constexpr size_t kFirstBuckets = 1 << 14;
+constexpr size_t kMaxJumpsListed = size_t{1} << kJumpCacheBits;
+
+uint64_t covered_bits(uint64_t begin, uint64_t end) {
+  const auto first = static_cast<unsigned>(begin % kPageSize / 64);
+  const auto last = static_cast<unsigned>((end - 1) % kPageSize / 64);
+  const uint64_t up_to_last = last == 63 ? ~uint64_t{0} : (uint64_t{1} << (last + 1)) - 1;
+  return up_to_last & ~((uint64_t{1} << first) - 1);
+}
+
+}  // namespace
+
+PhysRange range_on_page(const TranslationUnit& unit, uint64_t page) {
+  const uint64_t size = std::max<uint64_t>(unit.size, 1);
+  const uint64_t page_end = (unit.phys & kPageMask) + kPageSize;
+  const uint64_t end = unit.phys + size;
+  if (page == (unit.phys & kPageMask)) return {unit.phys, std::min(end, page_end)};
+  return {unit.phys_next, unit.phys_next + (end - page_end)};
+}
+
+UnitCache::UnitCache(Backend& backend, GuestMemory& memory, VcpuContext& cpu)
+    : backend_(backend),
+      memory_(memory),
+      cpu_(cpu),
+      buckets_(kFirstBuckets),
+      jump_cache_(size_t{1} << kJumpCacheBits) {
+  cpu_.jump_cache = jump_cache_.data();
+}
+
+size_t UnitCache::bucket_of(const UnitKey& key, uint64_t phys, uint32_t variant) const {
+  uint64_t h = phys * 0x9e3779b97f4a7c15u ^ key.pc * 0xc2b2ae3d27d4eb4fu ^ key.flags * 0x165667b19e3779f9u ^ variant;
+  h ^= h >> 29;
+  return static_cast<size_t>(h) & (buckets_.size() - 1);
+}
+
+TranslationUnit* UnitCache::find(const UnitKey& key, uint64_t phys, uint32_t variant) const {
+  for (TranslationUnit* u = buckets_[bucket_of(key, phys, variant)]; u != nullptr; u = u->next_in_bucket) {
+    if (u->phys == phys && u->key == key && u->variant == variant) return u;
+  }
+  return nullptr;
+}
+
+void UnitCache::grow() {
+  buckets_.assign(buckets_.size() * 2, nullptr);
+  for (auto& u : units_) {
+    TranslationUnit*& head = buckets_[bucket_of(u->key, u->phys, u->variant)];
+    u->next_in_bucket = head;
+    head = u.get();
+  }
+}
+
+void UnitCache::add_to_page(uint64_t page, TranslationUnit& unit) {
+  Page& p = pages_[page];
+  p.units.push_back(&unit);
+  const PhysRange r = range_on_page(unit, page);
+  p.covered |= covered_bits(r.begin, r.end);
+  memory_.mark_code_page(cpu_, page);
+}
+
+void UnitCache::remove_from_page(uint64_t page, TranslationUnit& unit) {
+  const auto it = pages_.find(page);
+  PANDA_CHECK(it != pages_.end());
+  std::erase(it->second.units, &unit);
+  it->second.covered = 0;
+  for (const TranslationUnit* u : it->second.units) {
+    const PhysRange r = range_on_page(*u, page);
+    it->second.covered |= covered_bits(r.begin, r.end);
+  }
+  if (it->second.units.empty()) {
+    pages_.erase(it);
+    memory_.clear_code_page(page);
+  }
+}
+
+TranslationUnit& UnitCache::insert(std::unique_ptr<TranslationUnit> unit) {
+  if (units_.size() >= buckets_.size()) grow();
+  TranslationUnit& u = *unit;
+  u.index = units_.size();
+  units_.push_back(std::move(unit));
+  TranslationUnit*& head = buckets_[bucket_of(u.key, u.phys, u.variant)];
+  u.next_in_bucket = head;
+  head = &u;
+  add_to_page(u.phys & kPageMask, u);
+  if (u.phys_next != 0) add_to_page(u.phys_next, u);
+  return u;
+}
+
+void UnitCache::link(TranslationUnit& from, uint32_t exit, TranslationUnit& to) {
+  PANDA_CHECK(from.valid && to.valid && from.exits[exit].to == nullptr);
+  from.exits[exit].to = &to;
+  to.incoming.push_back({&from, exit});
+  backend_.link(from, exit, to);
+}
+
+void UnitCache::remember_jump(TranslationUnit& unit) {
+  if (unit.variant != kNormal) return;
+  const uint64_t pc = unit.key.pc - unit.key.pc_base;
+  const uint64_t index = jump_cache_index(pc);
+  JumpCacheEntry& e = jump_cache_[index];
+  if (e.code == nullptr && jumps_used_.size() < kMaxJumpsListed) jumps_used_.push_back(static_cast<uint32_t>(index));
+  e = {pc, unit.context_id, unit.code, 0};
+}
+
+void UnitCache::forget_jumps() {
+  for (uint32_t index : jumps_used_) jump_cache_[index] = JumpCacheEntry{};
+  jumps_used_.clear();
+}
+
+bool UnitCache::overlaps(uint64_t phys, uint64_t size) const {
+  const uint64_t page = phys & kPageMask;
+  const auto it = pages_.find(page);
+  if (it == pages_.end() || (it->second.covered & covered_bits(phys, phys + size)) == 0) return false;
+  return std::ranges::any_of(it->second.units, [&](const TranslationUnit* u) {
+    const PhysRange r = range_on_page(*u, page);
+    return r.begin < phys + size && phys < r.end;
+  });
+}
+
+unsigned UnitCache::invalidate(uint64_t phys, uint64_t size) {
+  const uint64_t page = phys & kPageMask;
+  const auto it = pages_.find(page);
+  if (it == pages_.end()) return 0;
+  std::vector<TranslationUnit*> hit;
+  for (TranslationUnit* u : it->second.units) {
+    const PhysRange r = range_on_page(*u, page);
+    if (r.begin < phys + size && phys < r.end) hit.push_back(u);
+  }
+  for (TranslationUnit* u : hit) drop(*u);
+  return static_cast<unsigned>(hit.size());
+}
+
+void UnitCache::drop(TranslationUnit& unit) {
+  unit.valid = false;
+  for (const auto& in : unit.incoming) {
+    backend_.unlink(*in.from, in.index);
+    in.from->exits[in.index].to = nullptr;
+  }
+  unit.incoming.clear();
+  for (uint32_t i = 0; i < unit.exits.size(); i++) {
+    TranslationUnit* to = unit.exits[i].to;
+    if (to == nullptr) continue;
+    backend_.unlink(unit, i);
+    unit.exits[i].to = nullptr;
+    std::erase_if(to->incoming, [&](const auto& in) { return in.from == &unit; });
+  }
+  JumpCacheEntry& e = jump_cache_[jump_cache_index(unit.key.pc - unit.key.pc_base)];
+  // The slot stays listed as used: an empty entry is cleared again without harm.
+  if (e.code == unit.code) e = {~uint64_t{0}, 0, unit.code, 0};
+  TranslationUnit** link = &buckets_[bucket_of(unit.key, unit.phys, unit.variant)];
+  while (*link != &unit) link = &(*link)->next_in_bucket;
+  *link = unit.next_in_bucket;
+  remove_from_page(unit.phys & kPageMask, unit);
+  if (unit.phys_next != 0) remove_from_page(unit.phys_next, unit);
+  if (instrumenter_ != nullptr) instrumenter_->unit_dropped(unit);
+  const size_t index = unit.index;
+  graveyard_.push_back(std::move(units_[index]));
+  if (index + 1 != units_.size()) {
+    units_[index] = std::move(units_.back());
+    units_[index]->index = index;
+  }
+  units_.pop_back();
+}
+
+void UnitCache::bury() {
+  for (auto& u : graveyard_) backend_.release(*u);
+  graveyard_.clear();
+}
+
+void UnitCache::clear() {
+  bury();
+  if (instrumenter_ != nullptr) {
+    for (auto& u : units_) instrumenter_->unit_dropped(*u);
+  }
+  for (auto& u : units_) backend_.release(*u);
+  units_.clear();
+  std::fill(buckets_.begin(), buckets_.end(), nullptr);
+  for (const auto& [page, unused] : pages_) memory_.clear_code_page(page);
+  pages_.clear();
+  contexts_.clear();
+  forget_jumps();
+  backend_.reset();
+}
+
+uint32_t UnitCache::context_id(const UnitKey& key) {
+  const auto next = static_cast<uint32_t>(contexts_.size() + 1);
+  return contexts_.try_emplace({key.pc_base, key.flags}, next).first->second;
+}
+
+}  // namespace panda::exec

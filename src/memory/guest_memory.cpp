@@ -1,0 +1,196 @@
+#include "memory/guest_memory.h"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstring>
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace panda {
+
+Result<std::unique_ptr<GuestMemory>> GuestMemory::create(uint64_t size_bytes, std::vector<RamRange> ranges) {
+  uint64_t placed = 0;
+  for (const RamRange& r : ranges) {
+    PANDA_CHECK(r.phys % kPageSize == 0 && r.size % kPageSize == 0 && r.offset % kPageSize == 0);
+    PANDA_CHECK(r.offset + r.size <= size_bytes);
+    placed += r.size;
+  }
+  PANDA_CHECK(placed == size_bytes && size_bytes > 0);
+  void* ram = mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (ram == MAP_FAILED) {
+    return fail("cannot get {} MiB of guest memory from the host: {}", size_bytes >> 20, std::strerror(errno));
+  }
+  madvise(ram, size_bytes, MADV_HUGEPAGE);
+  std::unique_ptr<GuestMemory> memory(new GuestMemory);
+  memory->ram_ = static_cast<uint8_t*>(ram);
+  memory->size_ = size_bytes;
+  memory->ranges_ = std::move(ranges);
+  memory->page_flags_.resize(size_bytes >> kPageBits);
+  return memory;
+}
+
+GuestMemory::~GuestMemory() {
+  if (ram_ != nullptr) munmap(ram_, size_);
+}
+
+const RamRange* GuestMemory::range_of(uint64_t phys) const {
+  for (const RamRange& r : ranges_) {
+    if (phys - r.phys < r.size) return &r;
+  }
+  return nullptr;
+}
+
+uint8_t* GuestMemory::host(GuestPhysAddr address, uint64_t size) {
+  const RamRange* r = range_of(address.value);
+  if (r == nullptr || r->size - (address.value - r->phys) < size) return nullptr;
+  return ram_ + r->offset + (address.value - r->phys);
+}
+
+bool GuestMemory::read(GuestPhysAddr address, void* out, uint64_t size) {
+  auto* to = static_cast<uint8_t*>(out);
+  bool complete = true;
+  while (size > 0) {
+    const uint64_t part = std::min(size, kPageSize - address.value % kPageSize);
+    if (const uint8_t* from = host(address, part)) std::memcpy(to, from, part);
+    else complete = false;
+    to += part;
+    address += part;
+    size -= part;
+  }
+  return complete;
+}
+
+bool GuestMemory::write(GuestPhysAddr address, const void* data, uint64_t size) {
+  const auto* from = static_cast<const uint8_t*>(data);
+  bool complete = true;
+  while (size > 0) {
+    const uint64_t part = std::min(size, kPageSize - address.value % kPageSize);
+    if (uint8_t* to = host(address, part)) {
+      if (is_code_page(address.value & kPageMask) && observer_ != nullptr) {
+        observer_->invalidate_code(address.value, part);
+      }
+      std::memcpy(to, from, part);
+      if (dma_observer_ != nullptr) dma_observer_->dma_written(address, {from, part});
+    } else {
+      complete = false;
+    }
+    from += part;
+    address += part;
+    size -= part;
+  }
+  return complete;
+}
+
+bool GuestMemory::is_code_page(uint64_t phys_page) const {
+  const RamRange* r = range_of(phys_page);
+  return r != nullptr && (page_flags_[(r->offset + (phys_page - r->phys)) >> kPageBits] & kCodePage) != 0;
+}
+
+void GuestMemory::mark_code_page(VcpuContext&, uint64_t phys_page) {
+  const RamRange* r = range_of(phys_page);
+  if (r == nullptr) return;
+  uint8_t& flags = page_flags_[(r->offset + (phys_page - r->phys)) >> kPageBits];
+  if ((flags & kCodePage) != 0) return;
+  flags = static_cast<uint8_t>(flags | kCodePage);
+  // Stores that were inlined before the page held code must be seen from now on.
+  for (ModeTables& t : tables_) {
+    const bool all = t.filled.size() == kTlbEntries;  // the list is full: it may lack some
+    for (size_t i = 0; i < (all ? t.entries.size() : t.filled.size()); i++) {
+      TlbEntry& e = t.entries[all ? i : t.filled[i]];
+      if (e.phys_page == phys_page && (e.write_tag & ~kPageMask) == 0) e.write_tag |= kTlbSlow;
+    }
+  }
+}
+
+void GuestMemory::clear_code_page(uint64_t phys_page) {
+  const RamRange* r = range_of(phys_page);
+  if (r == nullptr) return;
+  uint8_t& flags = page_flags_[(r->offset + (phys_page - r->phys)) >> kPageBits];
+  flags = static_cast<uint8_t>(flags & ~kCodePage);
+  // Slow write tags that remain are put right when a store next takes the slow path (access.cpp).
+}
+
+void GuestMemory::attach(VcpuContext& cpu) {
+  cpu.memory = this;
+  tables_.resize(kMmuModes);
+  for (unsigned mode = 0; mode < kMmuModes; mode++) {
+    tables_[mode].entries.assign(kTlbEntries, TlbEntry{});
+    tables_[mode].fetch.assign(kFetchEntries, FetchEntry{});
+    cpu.tlb[mode].entries = tables_[mode].entries.data();
+    cpu.tlb[mode].mask = uint64_t{kTlbEntries - 1} << kTlbEntryBits;
+  }
+}
+
+void GuestMemory::flush_tlb(VcpuContext&) {
+  for (ModeTables& t : tables_) {
+    if (t.filled.size() > kTlbEntries / 4) {
+      std::fill(t.entries.begin(), t.entries.end(), TlbEntry{});
+    } else {
+      for (uint32_t index : t.filled) t.entries[index] = TlbEntry{};
+    }
+    t.filled.clear();
+    if (t.fetch_filled.size() == kFetchEntries) {
+      std::fill(t.fetch.begin(), t.fetch.end(), FetchEntry{});
+    } else {
+      for (uint32_t index : t.fetch_filled) t.fetch[index] = FetchEntry{};
+    }
+    t.fetch_filled.clear();
+  }
+  if (observer_ != nullptr) observer_->mappings_changed();
+}
+
+void GuestMemory::flush_tlb_page(VcpuContext& cpu, uint64_t address) {
+  for (unsigned mode = 0; mode < kMmuModes; mode++) {
+    TlbEntry& e = cpu.tlb[mode].at(address);
+    if ((e.read_tag & kPageMask) == (address & kPageMask) || (e.write_tag & kPageMask) == (address & kPageMask)) {
+      // The index stays in `filled`: clearing it once more is harmless.
+      e = TlbEntry{};
+    }
+    FetchEntry& f = tables_[mode].fetch[(address >> kPageBits) % kFetchEntries];
+    if (f.tag == (address & kPageMask)) f = FetchEntry{};
+  }
+  if (observer_ != nullptr) observer_->mappings_changed();
+}
+
+TlbEntry* GuestMemory::fill(VcpuContext& cpu, uint64_t address, Access access, unsigned mode) noexcept {
+  Translation t;
+  if (!mmu_->translate(cpu, address, access, mode, false, t)) return nullptr;
+  const uint64_t page = address & kPageMask;
+  TlbEntry& e = cpu.tlb[mode].at(address);
+  ModeTables& tables = tables_[mode];
+  if (e.read_tag == ~uint64_t{0} && e.write_tag == ~uint64_t{0} && tables.filled.size() < kTlbEntries) {
+    tables.filled.push_back(static_cast<uint32_t>(&e - tables.entries.data()));
+  }
+  const uint8_t* ram = host(GuestPhysAddr(t.phys), kPageSize);
+  const uint64_t slow = ram == nullptr ? kTlbSlow | kTlbMmio : 0;
+  e.read_tag = t.readable ? page | slow : ~uint64_t{0};
+  e.write_tag = t.writable ? page | slow | (ram != nullptr && is_code_page(t.phys) ? kTlbSlow : 0) : ~uint64_t{0};
+  e.addend = ram == nullptr ? 0 : reinterpret_cast<uintptr_t>(ram) - page;
+  e.phys_page = t.phys;
+  return &e;
+}
+
+TlbEntry* GuestMemory::lookup(VcpuContext& cpu, uint64_t address, Access access, unsigned mode) noexcept {
+  TlbEntry& e = cpu.tlb[mode].at(address);
+  const uint64_t tag = access == Access::Write ? e.write_tag : e.read_tag;
+  if ((tag & ~(kTlbSlow | kTlbMmio)) == (address & kPageMask)) return &e;
+  return fill(cpu, address, access, mode);
+}
+
+bool GuestMemory::fetch(VcpuContext& cpu, uint64_t address, unsigned mode, uint64_t& phys) noexcept {
+  ModeTables& tables = tables_[mode];
+  const auto index = static_cast<uint32_t>((address >> kPageBits) % kFetchEntries);
+  FetchEntry& f = tables.fetch[index];
+  if (f.tag != (address & kPageMask)) {
+    Translation t;
+    if (!mmu_->translate(cpu, address, Access::Fetch, mode, false, t)) return false;
+    if (f.tag == ~uint64_t{0} && tables.fetch_filled.size() < kFetchEntries) tables.fetch_filled.push_back(index);
+    f = {address & kPageMask, t.phys};
+  }
+  phys = f.phys_page | (address & ~kPageMask);
+  return true;
+}
+
+}  // namespace panda

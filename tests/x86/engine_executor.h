@@ -1,0 +1,27 @@
+// Runs one instruction in our engine: a CPU with flat segments and identity paging, user privilege,
+// on a given back end.
+#pragma once
+
+#include <memory>
+
+#include "machine_state.h"
+
+namespace panda::x86test {
+
+enum class BackendKind : uint8_t { Interpreter, Jit };
+
+class EngineExecutor : public Executor {
+ public:
+  EngineExecutor(Mode mode, BackendKind backend);
+  ~EngineExecutor() override;
+  [[nodiscard]] std::string name() const override;
+  Result run(const std::vector<uint8_t>& code, const MachineState& before) override;
+  // Runs `insns` instructions from kCode instead of one.
+  Result run_many(const std::vector<uint8_t>& code, const MachineState& before, uint64_t insns);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace panda::x86test

@@ -1,0 +1,180 @@
+#include "forms.h"
+
+#include <array>
+#include <set>
+
+namespace panda::x86test {
+namespace {
+
+const Kind kAllKinds[] = {Kind::Acc8, Kind::Acc16, Kind::Acc32, Kind::Acc64, Kind::Cl,   Kind::R8,   Kind::R16, Kind::R32,
+                          Kind::R64,  Kind::Mm,    Kind::Xmm,   Kind::Xmm0,  Kind::St0,  Kind::St,   Kind::M8,  Kind::M16,
+                          Kind::M32,  Kind::M64,   Kind::M80,   Kind::M128,  Kind::MAny, Kind::Imm1, Kind::Imm8, Kind::Imm32};
+
+const char* kind_name(Kind k) {
+  static const char* const kNames[] = {"al",  "ax",  "eax", "rax", "cl", "r8",  "r16", "r32", "r64",  "mm",   "xmm",  "xmm0",
+                                       "st0", "st",  "m8",  "m16", "m32", "m64", "m80", "m128", "m", "1", "imm8", "imm32"};
+  return kNames[static_cast<size_t>(k)];
+}
+
+bool is_memory(Kind k) { return k >= Kind::M8 && k <= Kind::MAny; }
+unsigned memory_bytes(Kind k) {
+  switch (k) {
+    case Kind::M8: return 1;
+    case Kind::M16: return 2;
+    case Kind::M32: return 4;
+    case Kind::M64: return 8;
+    case Kind::M80: return 10;
+    case Kind::M128: return 16;
+    default: return 0;
+  }
+}
+
+ZydisRegister gpr(Kind k, unsigned number, bool high) {
+  switch (k) {
+    case Kind::R8:
+      // Zydis numbers AL..BL, AH..BH, SPL..DIL, R8B..: 0-3, 4-7, 8-11, 12-19.
+      if (high && number < 4) return static_cast<ZydisRegister>(ZYDIS_REGISTER_AH + static_cast<int>(number));
+      return static_cast<ZydisRegister>(ZYDIS_REGISTER_AL + static_cast<int>(number < 4 ? number : number + 4));
+    case Kind::R16: return static_cast<ZydisRegister>(ZYDIS_REGISTER_AX + static_cast<int>(number));
+    case Kind::R32: return static_cast<ZydisRegister>(ZYDIS_REGISTER_EAX + static_cast<int>(number));
+    default: return static_cast<ZydisRegister>(ZYDIS_REGISTER_RAX + static_cast<int>(number));
+  }
+}
+
+// The registers of one encoding: distinct ones for addressing, so that set-up does not collide.
+struct Choice {
+  Rng* rng = nullptr;  // null: fixed choices, to find out what encodes at all
+  Mode mode = Mode::Long64;
+  uint64_t next(uint64_t below) { return rng == nullptr ? 1 % below : (*rng)() % below; }
+};
+
+bool make_operand(Kind k, Choice& c, ZydisEncoderOperand& op, MachineState* state, uint64_t& memory) {
+  op = {};
+  const bool wide = c.mode == Mode::Long64;
+  const unsigned gprs = wide ? 16 : 8;
+  op.type = ZYDIS_OPERAND_TYPE_REGISTER;
+  switch (k) {
+    case Kind::Acc8: op.reg.value = ZYDIS_REGISTER_AL; return true;
+    case Kind::Acc16: op.reg.value = ZYDIS_REGISTER_AX; return true;
+    case Kind::Acc32: op.reg.value = ZYDIS_REGISTER_EAX; return true;
+    case Kind::Acc64: op.reg.value = ZYDIS_REGISTER_RAX; return wide;
+    case Kind::Cl: op.reg.value = ZYDIS_REGISTER_CL; return true;
+    case Kind::R64:
+      if (!wide) return false;
+      [[fallthrough]];
+    case Kind::R8:
+    case Kind::R16:
+    case Kind::R32: {
+      auto number = static_cast<unsigned>(c.next(gprs));
+      const bool high = c.next(3) == 0 || (!wide && number >= 4);
+      if (k == Kind::R8 && !wide) number %= 4;
+      if (number == 4 && k != Kind::R8) number = 6;  // not the stack pointer: the state says where it is
+      if (number == 4) number = 2;
+      op.reg.value = gpr(k, number, high);
+      return true;
+    }
+    case Kind::Mm: op.reg.value = static_cast<ZydisRegister>(ZYDIS_REGISTER_MM0 + static_cast<int>(c.next(8))); return true;
+    case Kind::Xmm:
+      op.reg.value = static_cast<ZydisRegister>(ZYDIS_REGISTER_XMM0 + static_cast<int>(c.next(gprs)));
+      return true;
+    case Kind::Xmm0: op.reg.value = ZYDIS_REGISTER_XMM0; return true;
+    case Kind::St0: op.reg.value = ZYDIS_REGISTER_ST0; return true;
+    case Kind::St: op.reg.value = static_cast<ZydisRegister>(ZYDIS_REGISTER_ST0 + static_cast<int>(c.next(8))); return true;
+    case Kind::Imm1:
+    case Kind::Imm8:
+    case Kind::Imm32:
+      op.type = ZYDIS_OPERAND_TYPE_IMMEDIATE;
+      op.imm.s = k == Kind::Imm1   ? 1
+                 : k == Kind::Imm8 ? static_cast<int8_t>(c.next(256))
+                                   : static_cast<int32_t>(0x1234567 + c.next(0x60000000));
+      return true;
+    default: break;
+  }
+  op.type = ZYDIS_OPERAND_TYPE_MEMORY;
+  op.mem.size = static_cast<ZyanU16>(memory_bytes(k));
+  // Aligned for 16 bytes mostly, anything else sometimes; in the middle of the data area.
+  uint64_t target = kData + 0x800 + c.next(64) * 16;
+  if (c.next(4) == 0) target += c.next(16);
+  memory = target;
+  const unsigned base = c.next(2) == 0 ? 3 : 5;  // RBX or RBP
+  op.mem.base = wide ? gpr(Kind::R64, base, false) : gpr(Kind::R32, base, false);
+  op.mem.displacement = static_cast<int64_t>(c.next(3)) * static_cast<int64_t>(c.next(0x300)) - 0x40;
+  uint64_t index_value = 0;
+  if (c.next(2) == 0) {
+    op.mem.index = wide ? ZYDIS_REGISTER_RDI : ZYDIS_REGISTER_EDI;
+    op.mem.scale = static_cast<ZyanU8>(1u << c.next(4));
+    index_value = c.next(0x40);
+  }
+  if (state != nullptr) {
+    state->gpr[base] = target - static_cast<uint64_t>(op.mem.displacement) - index_value * op.mem.scale;
+    if (!wide) state->gpr[base] &= 0xffffffff;
+    if (op.mem.index != ZYDIS_REGISTER_NONE) state->gpr[7] = index_value;
+  }
+  return true;
+}
+
+Encoded encode_with(const Form& form, Choice c, MachineState* state) {
+  ZydisEncoderRequest request{};
+  request.machine_mode = c.mode == Mode::Long64 ? ZYDIS_MACHINE_MODE_LONG_64 : ZYDIS_MACHINE_MODE_LEGACY_32;
+  request.mnemonic = form.mnemonic;
+  request.prefixes = form.prefixes;
+  request.operand_count = static_cast<ZyanU8>(form.operands.size());
+  Encoded out;
+  for (size_t i = 0; i < form.operands.size(); i++) {
+    if (!make_operand(form.operands[i], c, request.operands[i], state, out.memory)) return {};
+  }
+  std::array<uint8_t, ZYDIS_MAX_INSTRUCTION_LENGTH> bytes;
+  ZyanUSize length = bytes.size();
+  if (!ZYAN_SUCCESS(ZydisEncoderEncodeInstruction(&request, bytes.data(), &length))) return {};
+  out.bytes.assign(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(length));
+  return out;
+}
+
+}  // namespace
+
+std::string Form::name() const {
+  std::string text;
+  if (prefixes & ZYDIS_ATTRIB_HAS_LOCK) text += "lock ";
+  if (prefixes & ZYDIS_ATTRIB_HAS_REP) text += "rep ";
+  if (prefixes & ZYDIS_ATTRIB_HAS_REPE) text += "repe ";
+  if (prefixes & ZYDIS_ATTRIB_HAS_REPNE) text += "repne ";
+  text += ZydisMnemonicGetString(mnemonic);
+  for (size_t i = 0; i < operands.size(); i++) text += (i == 0 ? " " : ", ") + std::string(kind_name(operands[i]));
+  return text;
+}
+
+std::vector<Form> all_forms(const std::vector<ZydisMnemonic>& mnemonics, Mode mode) {
+  std::vector<Form> forms;
+  std::set<std::vector<uint8_t>> seen;
+  const auto consider = [&](Form form) {
+    Encoded e = encode_with(form, Choice{nullptr, mode}, nullptr);
+    if (e.bytes.empty() || !seen.insert(e.bytes).second) return false;
+    forms.push_back(std::move(form));
+    return true;
+  };
+  for (ZydisMnemonic m : mnemonics) {
+    if (consider({m, {}})) {
+      for (auto p : {ZYDIS_ATTRIB_HAS_REP, ZYDIS_ATTRIB_HAS_REPE, ZYDIS_ATTRIB_HAS_REPNE}) consider({m, {}, p});
+    }
+    const auto with_lock = [&](const std::vector<Kind>& operands) {
+      if (consider({m, operands}) && is_memory(operands[0])) consider({m, operands, ZYDIS_ATTRIB_HAS_LOCK});
+    };
+    for (Kind a : kAllKinds) {
+      with_lock({a});
+      for (Kind b : kAllKinds) {
+        if (is_memory(a) && is_memory(b)) continue;
+        with_lock({a, b});
+        for (Kind c : {Kind::Imm1, Kind::Imm8, Kind::Imm32, Kind::Cl, Kind::Xmm0}) {
+          if (!is_memory(c)) with_lock({a, b, c});
+        }
+      }
+    }
+  }
+  return forms;
+}
+
+Encoded encode(const Form& form, Mode mode, Rng& rng, MachineState& state) {
+  return encode_with(form, Choice{&rng, mode}, &state);
+}
+
+}  // namespace panda::x86test

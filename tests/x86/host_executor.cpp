@@ -1,0 +1,159 @@
+// The instruction is placed between code that loads every register from a context block and code
+// that stores every register back; a fault's signal handler continues at the storing part with the
+// registers as the fault left them.
+#include "host_executor.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+#include <xbyak/xbyak.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace panda::x86test {
+namespace {
+
+// Everything is reached by absolute 32-bit addresses, which need no register.
+constexpr uint64_t kContext = 0x2003'0000;
+struct Context {
+  alignas(64) uint8_t fx[512];
+  uint8_t fx_host[512];
+  uint64_t gpr[16];
+  uint64_t rflags;
+  uint64_t host_rsp;
+  uint64_t host_callee[6];
+};
+
+struct Fault {
+  volatile sig_atomic_t happened;
+  volatile int signal;
+  volatile int code;
+  uint64_t resume;
+};
+Fault fault;
+
+void on_fault(int signal, siginfo_t* info, void* context) {
+  auto* uc = static_cast<ucontext_t*>(context);
+  const auto rip = static_cast<uint64_t>(uc->uc_mcontext.gregs[REG_RIP]);
+  if (rip < kCode || rip >= kCode + 0x1000 || fault.happened) {
+    ::signal(signal, SIG_DFL);  // not the tested instruction: a bug here, die as usual
+    return;
+  }
+  fault.happened = 1;
+  fault.signal = signal;
+  fault.code = info->si_code;
+  uc->uc_mcontext.gregs[REG_RIP] = static_cast<greg_t>(fault.resume);
+  uc->uc_mcontext.gregs[REG_EFL] &= ~0x100L;
+}
+
+class Stub : public Xbyak::CodeGenerator {
+ public:
+  Stub(uint8_t* at, const std::vector<uint8_t>& insn) : CodeGenerator(0x1000, at) {
+    const Xbyak::Reg64 all[] = {rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15};
+    const Xbyak::Reg64 saved[] = {rbx, rbp, r12, r13, r14, r15};
+    for (size_t i = 0; i < 6; i++) mov(qword_at(offsetof(Context, host_callee) + 8 * i), saved[i]);
+    mov(qword_at(offsetof(Context, host_rsp)), rsp);
+    fx_image(kFxsave, offsetof(Context, fx_host));
+    fx_image(kFxrstor, offsetof(Context, fx));
+    push(qword_at(offsetof(Context, rflags)));
+    popfq();
+    for (size_t i = 0; i < 16; i++) mov(all[i], qword_at(offsetof(Context, gpr) + 8 * i));
+    insn_at = getCurr<uint64_t>();
+    for (uint8_t b : insn) db(b);
+    store_at = getCurr<uint64_t>();
+    for (size_t i = 0; i < 16; i++) mov(qword_at(offsetof(Context, gpr) + 8 * i), all[i]);
+    mov(rsp, qword_at(offsetof(Context, host_rsp)));
+    pushfq();
+    pop(qword_at(offsetof(Context, rflags)));
+    cld();
+    fx_image(kFxsave, offsetof(Context, fx));
+    fx_image(kFxrstor, offsetof(Context, fx_host));
+    for (size_t i = 0; i < 6; i++) mov(saved[i], qword_at(offsetof(Context, host_callee) + 8 * i));
+    ret();
+  }
+  uint64_t insn_at = 0;
+  uint64_t store_at = 0;
+
+ private:
+  // FXSAVE64 / FXRSTOR64 at an absolute address: REX.W 0F AE /0 or /1, SIB without base.
+  static constexpr uint8_t kFxsave = 0x04, kFxrstor = 0x0c;
+  void fx_image(uint8_t modrm, size_t offset) {
+    for (uint8_t b : {uint8_t{0x48}, uint8_t{0x0f}, uint8_t{0xae}, modrm, uint8_t{0x25}}) db(b);
+    dd(static_cast<uint32_t>(kContext + offset));
+  }
+  Xbyak::Address qword_at(size_t offset) { return qword[kContext + offset]; }
+};
+
+void map_fixed(uint64_t address, size_t size, int protection) {
+  void* p = mmap(reinterpret_cast<void*>(address), size, protection,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+  if (p != reinterpret_cast<void*>(address)) {
+    std::perror("host_executor: mmap");
+    std::abort();
+  }
+}
+
+const int kSignals[] = {SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGBUS};
+alignas(16) uint8_t signal_stack[65536];
+
+Outcome outcome_of(int signal) {
+  switch (signal) {
+    case SIGSEGV: return Outcome::Protection;
+    case SIGFPE: return fault.code == FPE_INTDIV || fault.code == FPE_INTOVF ? Outcome::DivideError : Outcome::FpError;
+    case SIGILL: return Outcome::Invalid;
+    case SIGTRAP: return Outcome::Trap;
+    case SIGBUS: return Outcome::Alignment;
+    default: return Outcome::Other;
+  }
+}
+
+}  // namespace
+
+HostExecutor::HostExecutor() {
+  map_fixed(kCode, 0x1000, PROT_READ | PROT_WRITE | PROT_EXEC);
+  map_fixed(kData, kDataBytes, PROT_READ | PROT_WRITE);
+  map_fixed(kReadOnly, 0x1000, PROT_READ);
+  map_fixed(kContext, 0x1000, PROT_READ | PROT_WRITE);
+  stack_t stack{};
+  stack.ss_sp = signal_stack;
+  stack.ss_size = sizeof signal_stack;
+  sigaltstack(&stack, nullptr);
+  struct sigaction action {};
+  action.sa_sigaction = on_fault;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+  for (int s : kSignals) sigaction(s, &action, nullptr);
+}
+
+HostExecutor::~HostExecutor() {
+  for (int s : kSignals) ::signal(s, SIG_DFL);
+  munmap(reinterpret_cast<void*>(kCode), 0x1000);
+  munmap(reinterpret_cast<void*>(kData), kDataBytes);
+  munmap(reinterpret_cast<void*>(kReadOnly), 0x1000);
+  munmap(reinterpret_cast<void*>(kContext), 0x1000);
+}
+
+Result HostExecutor::run(const std::vector<uint8_t>& code, const MachineState& before) {
+  auto* context = reinterpret_cast<Context*>(kContext);
+  Stub stub(reinterpret_cast<uint8_t*>(kCode), code);
+  std::memcpy(context->fx, before.fx.data(), 512);
+  std::memcpy(context->gpr, before.gpr.data(), sizeof context->gpr);
+  context->rflags = before.rflags;
+  std::memcpy(reinterpret_cast<void*>(kData), before.data.data(), before.data.size());
+  fault.happened = 0;
+  fault.resume = stub.store_at;
+  stub.getCode<void (*)()>()();
+
+  Result result;
+  if (fault.happened) result.outcome = outcome_of(fault.signal);
+  std::memcpy(result.state.fx.data(), context->fx, 512);
+  std::memcpy(result.state.gpr.data(), context->gpr, sizeof context->gpr);
+  result.state.rflags = context->rflags;
+  result.state.rip = kCode + (fault.happened && fault.signal != SIGTRAP ? 0 : code.size());
+  const auto* data = reinterpret_cast<const uint8_t*>(kData);
+  result.state.data.assign(data, data + kDataBytes);
+  return result;
+}
+
+}  // namespace panda::x86test

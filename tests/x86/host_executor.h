@@ -1,0 +1,17 @@
+// Runs one instruction on the host's own CPU.
+#pragma once
+
+#include "machine_state.h"
+
+namespace panda::x86test {
+
+// Only one may exist at a time: it owns the fixed addresses and the fault signals while it lives.
+class HostExecutor : public Executor {
+ public:
+  HostExecutor();
+  ~HostExecutor() override;
+  [[nodiscard]] std::string name() const override { return "host"; }
+  Result run(const std::vector<uint8_t>& code, const MachineState& before) override;
+};
+
+}  // namespace panda::x86test
