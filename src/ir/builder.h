@@ -3,6 +3,7 @@
 // constant, since front ends would otherwise all do it themselves.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <initializer_list>
 
@@ -16,8 +17,22 @@ struct Value {
   [[nodiscard]] bool valid() const { return id != kNoValue; }
 };
 
+// Called before each exit_* terminator is emitted (instrumentation at regular ends of a unit).
+class ExitHook {
+ public:
+  virtual ~ExitHook() = default;
+  virtual void before_exit(class Builder& builder) = 0;
+};
+
 class Builder {
  public:
+  // How much has been emitted: the translator takes back an instruction that turned out not to fit.
+  struct Mark {
+    size_t insts, blocks, guest_insns;
+    uint32_t exit_count, current;
+    bool open;
+  };
+
   explicit Builder(Unit& unit) : unit_(unit) {}
 
   [[nodiscard]] Unit& unit() { return unit_; }
@@ -29,6 +44,17 @@ class Builder {
   [[nodiscard]] uint32_t new_block();
   void begin_block(uint32_t index);
   [[nodiscard]] bool open() const { return open_; }  // a block is open: no terminator yet
+
+  // --- for the translator
+  [[nodiscard]] Mark mark() const;
+  void rollback(const Mark& mark);  // forgets everything emitted since, cached constants included
+  void set_exit_hook(ExitHook* hook) { hook_ = hook; }
+  // exit_direct to a pc outside [begin, end) becomes exit_indirect of a constant: what leaves the
+  // page must be looked up again, since the mapping may have changed.
+  void set_direct_range(uint64_t begin, uint64_t end) {
+    direct_begin_ = begin;
+    direct_end_ = end;
+  }
 
   // --- constants and state
   Value konst(Type type, uint64_t value);
@@ -75,7 +101,7 @@ class Builder {
   uint32_t next_index() const { return static_cast<uint32_t>(unit_.insts.size()); }
   void set_imm(uint32_t index, uint64_t imm) { unit_.insts[index].imm = imm; }
 
-  // --- terminators
+  // --- terminators. In an exact unit, exit_direct and exit_indirect set the pc slot and dispatch.
   void br(uint32_t block);
   void brc(Value condition, uint32_t if_true, uint32_t if_false);
   void exit_direct(uint64_t pc);  // numbers the exits itself
@@ -85,10 +111,15 @@ class Builder {
  private:
   Value fold(Op op, Type type, std::initializer_list<Value> args, uint64_t imm);
   void close();
+  void leave_exact(Value pc);
 
   Unit& unit_;
   uint32_t current_ = 0;
   bool open_ = false;
+  std::array<ValueId, 32> constants_{};  // recently made; checked against the unit before use
+  ExitHook* hook_ = nullptr;
+  uint64_t direct_begin_ = 0;
+  uint64_t direct_end_ = ~uint64_t{0};
 };
 
 }  // namespace panda::ir

@@ -21,12 +21,15 @@ namespace panda::x86 {
 using ir::Type;
 using ir::Value;
 
+enum class Feature : uint8_t;  // rows.h
+
 // What is known at translation time about the lazy flags, between the instructions of one unit.
 // Reset at the start of each unit and block.
 struct FlagsKnown {
   std::optional<uint32_t> cc_op;  // the constant in the cc_op slot
   Value a, b;                     // operands of the compare or subtraction that set them, if still valid SSA values
   Value result;
+  Value src, src2;                // what set_cc was given, at its width (kCcFlags: src are the bits)
 };
 
 // A memory operand's place: linear address (I64), already truncated to the address size, with the
@@ -38,7 +41,7 @@ struct Memory {
 class InsnContext {
  public:
   InsnContext(ir::Builder& builder, const ZydisDecodedInstruction& decoded, const ZydisDecodedOperand* operands,
-              const exec::InsnRequest& request, Layout layout, FlagsKnown& known);
+              const exec::InsnRequest& request, Layout layout, FlagsKnown& known, uint64_t features = ~uint64_t{0});
 
   ir::Builder& b;
   const ZydisDecodedInstruction& insn;
@@ -46,8 +49,12 @@ class InsnContext {
   const exec::InsnRequest& request;
   const Layout layout;
   FlagsKnown& known;
+  const uint64_t features;      // bit per Feature
+  unsigned stack_adjust = 0;    // added to ESP as a base register (POP to memory)
 
   // --- where and how
+  [[nodiscard]] bool has(Feature f) const { return (features >> static_cast<unsigned>(f) & 1) != 0; }
+  [[nodiscard]] ir::MemInfo mem_info(Type type, bool for_write, unsigned align) const;
   [[nodiscard]] uint64_t flags() const { return request.flags; }  // ModeBits
   [[nodiscard]] bool mode(uint64_t bits) const { return (request.flags & bits) != 0; }
   [[nodiscard]] bool is64() const { return mode(kModeCs64); }
@@ -89,16 +96,22 @@ class InsnContext {
   void push(Value v);            // stores, then sets SP
   Value pop(Type type);          // loads, then sets SP
   Value stack_pointer();
+  void push_at(Value sp, Value v);        // store only, at SS:sp (of stack_type()); no register changes
+  Value load_stack(Value sp, Type type);  // load only
+  void set_stack_pointer(Value sp) { set_reg(R_ESP, sp); }
 
   // --- flags
   void set_cc(uint32_t op_base, Value dst, Value src = {}, Value src2 = {});  // width from dst's type
   void set_cc_flags(Value eflags_bits);  // kCcFlags with an I32 of the six flags
+  void set_cc_sub(Value a, Value b, Value result);  // a - b; keeps the operands for fused compares
+  void set_cc_add(Value a, Value b, Value result);
   Value get_eflags_arith();              // I32: the six flags
   Value condition(unsigned cc);          // I1; cc: the low nibble of Jcc/SETcc/CMOVcc
   Value carry();                         // I1
 
   // --- flow and faults
   void raise(Vector vector, std::optional<uint16_t> error_code = {});  // closes the block
+  // A helper call: stays in the block, so that values remain valid.
   void raise_if(Value condition, Vector vector, std::optional<uint16_t> error_code = {});
   void set_pc(uint64_t pc);                // writes the pc slot
   Value call(const ir::HelperDesc& helper, std::initializer_list<Value> args = {}) { return b.call(helper, args); }
@@ -107,6 +120,17 @@ class InsnContext {
   // Jump to a constant or computed EIP/RIP (checks CS limit / canonical where the mode demands it).
   exec::InsnEnd jump(uint64_t pc);
   exec::InsnEnd jump(Value pc);
+  // #GP(0) where the target lies beyond the CS limit; emitted before an instruction's first set.
+  // Nothing unless kModeCsLimit. condition: I1, only where the branch is taken.
+  void check_target(Value pc);
+  void check_target(uint64_t pc, Value condition = {});
+  exec::InsnEnd jump_checked(uint64_t pc);  // after check_target
+  exec::InsnEnd jump_checked(Value pc);
+  // Two-way branch: taken to `pc`, else to the next instruction. Ends the unit.
+  exec::InsnEnd branch(Value condition, uint64_t pc);
+  exec::InsnEnd branch_unless(Value condition, uint64_t pc);
+  // EIP/RIP of a relative branch operand, truncated to the operand size.
+  [[nodiscard]] uint64_t relative_target(const ZydisDecodedOperand& op) const;
 };
 
 }  // namespace panda::x86

@@ -174,6 +174,8 @@ typedef struct CPUX86State {
   uint64_t mtrr_mask[8];
   uint64_t misc_enable;
   uint64_t spec_ctrl;
+  uint64_t pdptes_[4];    /* engine: the page-directory pointers of 32-bit PAE paging, as of the last CR3 load */
+  uint64_t large_pages_[6]; /* engine: where large pages were translated since the last TLB flush */
 
   /* exceptions and interrupts */
   int32_t exception_index; /* pending exception's vector, or -1 */

@@ -1,0 +1,3 @@
+/* Header name of older plugin sources. */
+#include "panda/cpu.h"
+#include "panda/types.h"

@@ -1,0 +1,2 @@
+/* Header name of older plugin sources. */
+#include "panda/common.h"

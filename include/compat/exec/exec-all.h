@@ -1,0 +1,3 @@
+/* Header name of older plugin sources. */
+#include "panda/types.h"
+#include "panda/common.h"

@@ -1,0 +1,3 @@
+/* The first generation's name of panda/plugin_plugin.h. */
+#include "panda_plugin.h"
+#include "panda/plugin_plugin.h"

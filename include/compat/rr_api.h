@@ -1,0 +1,2 @@
+/* Header name of older plugin sources. */
+#include "panda/rr/rr_api.h"

@@ -1,0 +1,34 @@
+/* Functions under the names by which a library user of the system calls them; those that need the
+ * machine to be driven from outside (panda_init, panda_run ...) are not in this version. */
+#ifndef PANDA_PANDA_API_H
+#define PANDA_PANDA_API_H
+
+#include "panda/plugin.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+void panda_register_callback_helper(void *plugin, panda_cb_type type, panda_cb *cb);
+void panda_enable_callback_helper(void *plugin, panda_cb_type type, panda_cb *cb);
+void panda_disable_callback_helper(void *plugin, panda_cb_type type, panda_cb *cb);
+uint64_t rr_get_guest_instr_count_external(void);
+int panda_virtual_memory_read_external(CPUState *cpu, target_ulong addr, char *buf, int len);
+int panda_virtual_memory_write_external(CPUState *cpu, target_ulong addr, char *buf, int len);
+int panda_physical_memory_read_external(hwaddr addr, uint8_t *buf, int len);
+int panda_physical_memory_write_external(hwaddr addr, uint8_t *buf, int len);
+target_ulong panda_get_retval_external(const CPUState *cpu);
+MemTxResult PandaPhysicalAddressToRamOffset_external(ram_addr_t *out, hwaddr addr, bool is_write);
+bool panda_in_kernel_external(const CPUState *cpu);
+bool panda_in_kernel_mode_external(const CPUState *cpu);
+bool panda_in_kernel_code_linux_external(CPUState *cpu);
+target_ulong panda_current_ksp_external(CPUState *cpu);
+target_ulong panda_current_sp_external(const CPUState *cpu);
+target_ulong panda_current_sp_masked_pagesize_external(const CPUState *cpu, target_ulong pagesize);
+target_ulong panda_virt_to_phys_external(CPUState *cpu, target_ulong addr);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,154 @@
+/* The plugin API: callbacks, plugins, arguments, control of translation.
+ *
+ * A plugin is a shared object with
+ *     bool init_plugin(void *self);      false: it is unloaded at once (say why on stderr)
+ *     void uninit_plugin(void *self);    called before it is unloaded
+ * `self` is its dlopen handle and names it in calls below.
+ *
+ * Thread: all functions here are for the guest's thread, that is for code called by the engine
+ * (init_plugin, uninit_plugin, callbacks). All may be called from inside callbacks. What is wrong
+ * is reported in one line on stderr that names the plugin; the run goes on.
+ */
+#ifndef PANDA_PLUGIN_H
+#define PANDA_PLUGIN_H
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "panda/callbacks/cb-defs.h"
+#include "panda/types.h"
+
+#include "panda/plugin_version.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What the plugin was compiled for; the loader refuses one made for another target. */
+#ifndef PANDA_CORE_VIEW
+const char *panda_plugin_target(void);
+__attribute__((weak)) const char *panda_plugin_target(void) { return PANDA_TARGET_NAME; }
+int panda_plugin_api_version(void);
+__attribute__((weak)) int panda_plugin_api_version(void) { return PANDA_API_VERSION; }
+#endif
+
+/* ---- callbacks. Called in the order of registration. One registered inside a callback of its
+ * own type is called from the next event on; one that is unregistered or disabled, from now on not.
+ * Registering a (plugin, type, function) twice changes nothing. */
+void panda_register_callback(void *plugin, panda_cb_type type, panda_cb cb);
+void panda_register_callback_with_context(void *plugin, panda_cb_type type, panda_cb_with_context cb, void *context);
+void panda_disable_callback(void *plugin, panda_cb_type type, panda_cb cb);
+void panda_disable_callback_with_context(void *plugin, panda_cb_type type, panda_cb_with_context cb, void *context);
+void panda_enable_callback(void *plugin, panda_cb_type type, panda_cb cb);
+void panda_enable_callback_with_context(void *plugin, panda_cb_type type, panda_cb_with_context cb, void *context);
+void panda_unregister_callbacks(void *plugin); /* all of a plugin's */
+bool panda_is_callback_enabled(void *plugin, panda_cb_type type, panda_cb cb);
+
+/* ---- plugins. A name is the file's without "panda_" and ".so"; with them it is understood too.
+ * Loading one that is loaded already is success. Unloading happens when no callback runs any more. */
+#ifdef __cplusplus
+bool panda_load_plugin(const char *filename, const char *plugin_name = nullptr);
+#else
+bool panda_load_plugin(const char *filename, const char *plugin_name);
+/* The older form has no second argument. */
+#define PANDA_LOAD_PLUGIN_1_(filename) (panda_load_plugin)((filename), NULL)
+#define PANDA_LOAD_PLUGIN_2_(filename, name) (panda_load_plugin)((filename), (name))
+#define PANDA_LOAD_PLUGIN_SELECT_(a, b, which, ...) which
+#define panda_load_plugin(...) \
+  PANDA_LOAD_PLUGIN_SELECT_(__VA_ARGS__, PANDA_LOAD_PLUGIN_2_, PANDA_LOAD_PLUGIN_1_, 0)(__VA_ARGS__)
+#endif
+bool panda_add_arg(const char *plugin_name, const char *plugin_arg); /* "key=value", before loading it */
+void *panda_get_plugin_by_name(const char *name);                    /* NULL: not loaded */
+void panda_unload_plugin_by_name(const char *name);
+void panda_unload_plugin(void *plugin);
+void panda_unload_plugin_idx(int idx); /* index as in list_plugins */
+void panda_do_unload_plugin(int index);
+void panda_unload_plugins(void);
+void panda_enable_plugin(void *plugin); /* all its callbacks */
+void panda_disable_plugin(void *plugin);
+/* Loads a plugin that this one needs. In init_plugin: if that fails, this one is not loaded either. */
+void panda_require(const char *name);
+void panda_require_from_library(const char *plugin_name, char **plugin_args, uint32_t num_args);
+/* Paths: to be freed with free(). NULL: there is no such file. */
+char *panda_plugin_path(const char *name);
+char *panda_shared_library_path(const char *name);
+char *resolve_file_from_plugin_directory(const char *file_name_fmt, const char *name);
+
+/* ---- arguments: -panda 'name:key=value,flag' */
+typedef struct panda_arg {
+  char *argptr; /* internal */
+  char *key;
+  char *value; /* "" where there was no '=' */
+} panda_arg;
+typedef struct panda_arg_list {
+  int nargs;
+  panda_arg *list;
+  char *plugin_name;
+} panda_arg_list;
+panda_arg_list *panda_get_args(const char *plugin_name); /* never NULL; free with panda_free_args() */
+void panda_free_args(panda_arg_list *args);
+
+/* The value of an argument, or `defval` where it was not given. Numbers: decimal, 0x, 0. A value that
+ * does not parse, or a required one (_req) that is missing, is reported, and the plugin is not loaded.
+ * Strings are valid until panda_free_args(). A bool: no value, 1, true, yes, on, y; 0, false, no, off, n. */
+target_ulong panda_parse_ulong(panda_arg_list *args, const char *argname, target_ulong defval);
+target_ulong panda_parse_ulong_req(panda_arg_list *args, const char *argname, const char *help);
+target_ulong panda_parse_ulong_opt(panda_arg_list *args, const char *argname, target_ulong defval, const char *help);
+uint32_t panda_parse_uint32(panda_arg_list *args, const char *argname, uint32_t defval);
+uint32_t panda_parse_uint32_req(panda_arg_list *args, const char *argname, const char *help);
+uint32_t panda_parse_uint32_opt(panda_arg_list *args, const char *argname, uint32_t defval, const char *help);
+uint64_t panda_parse_uint64(panda_arg_list *args, const char *argname, uint64_t defval);
+uint64_t panda_parse_uint64_req(panda_arg_list *args, const char *argname, const char *help);
+uint64_t panda_parse_uint64_opt(panda_arg_list *args, const char *argname, uint64_t defval, const char *help);
+double panda_parse_double(panda_arg_list *args, const char *argname, double defval);
+double panda_parse_double_req(panda_arg_list *args, const char *argname, const char *help);
+double panda_parse_double_opt(panda_arg_list *args, const char *argname, double defval, const char *help);
+bool panda_parse_bool(panda_arg_list *args, const char *argname);
+bool panda_parse_bool_req(panda_arg_list *args, const char *argname, const char *help);
+bool panda_parse_bool_opt(panda_arg_list *args, const char *argname, const char *help);
+const char *panda_parse_string(panda_arg_list *args, const char *argname, const char *defval);
+const char *panda_parse_string_req(panda_arg_list *args, const char *argname, const char *help);
+const char *panda_parse_string_opt(panda_arg_list *args, const char *argname, const char *defval, const char *help);
+/* Splits (a copy of) a string: NULL-terminated array; free each element and it. */
+char **str_split(char *a_str, const char a_delim);
+
+/* ---- translation and execution */
+bool panda_flush_tb(void);       /* was a flush requested? (clears the request) */
+void panda_do_flush_tb(void);    /* drop all translations when the running block ends */
+bool panda_break_exec(void);     /* was a break requested? (clears the request) */
+void panda_do_break_exec(void);  /* return to the main loop soon */
+/* env->panda_guest_pc is the linear address of the running instruction. In callbacks it and the
+ * program counter are always exact; enabling keeps it so in between. */
+void panda_enable_precise_pc(void);
+void panda_disable_precise_pc(void);
+void panda_enable_memcb(void); /* memory callbacks: see docs/plugins.md for what fires */
+void panda_disable_memcb(void);
+void panda_disable_tb_chaining(void);
+void panda_enable_tb_chaining(void);
+
+/* ---- LLVM: not in this version; each says so once and does nothing */
+void panda_enable_llvm(void);
+void panda_enable_llvm_no_exec(void);
+void panda_disable_llvm(void);
+void panda_enable_llvm_helpers(void);
+void panda_disable_llvm_helpers(void);
+int panda_write_current_llvm_bitcode_to_file(const char *path); /* -1 */
+uintptr_t panda_get_current_llvm_module(void);                  /* 0 */
+
+/* ---- machine */
+void panda_memsavep(FILE *file);  /* guest RAM, in the order of physical addresses */
+char *panda_get_rr_name(void);    /* of the recording that is made or replayed, or NULL; free() it */
+
+/* Writes to the monitor that sent the command (callback `monitor`); mon NULL: to standard output. */
+int monitor_printf(Monitor *mon, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+#ifdef __cplusplus
+}
+#endif
+
+#include "panda/common.h"
+#include "panda/rr/rr_api.h"
+#include "panda/rr/rr_log.h"
+
+#endif

@@ -1,0 +1,135 @@
+// Constants, guest state, guest memory, calls, the instruction stream and the ways out.
+#include <xmmintrin.h>
+
+#include "backend/interp/step.h"
+#include "memory/access.h"
+
+namespace panda::interp {
+
+void Frame::enter_guest_fp() {
+  if (guest_fp) return;
+  _mm_setcsr(cpu->guest_mxcsr);
+  guest_fp = true;
+}
+
+void Frame::leave_guest_fp() {
+  if (!guest_fp) return;
+  cpu->guest_mxcsr = _mm_getcsr();
+  _mm_setcsr(cpu->host_mxcsr);
+  guest_fp = false;
+}
+
+namespace ops {
+
+void konst(Frame& f, const Step& s) noexcept { f.define(s, Reg{s.imm, s.type == ir::Type::V128 ? s.imm : 0}); }
+
+void get(Frame& f, const Step& s) noexcept {
+  Reg v;
+  std::memcpy(&v, f.state + s.imm, ir::size_bytes(s.type));
+  f.define(s, v);
+}
+
+void set(Frame& f, const Step& s) noexcept { std::memcpy(f.state + s.imm, &f.reg(s, 0), ir::size_bytes(s.type)); }
+
+void load(Frame& f, const Step& s) noexcept {
+  if (f.cpu->exact != 0) f.leave_guest_fp();  // it may reach a device
+  Reg v;
+  if (!load_guest(*f.cpu, f.arg(s, 0), ir::size_bytes(s.type), ir::MemInfo::unpack(s.imm), &v)) {
+    return f.leave(exec::Exit::Request, f.insn);
+  }
+  f.define(s, v);
+}
+
+void store(Frame& f, const Step& s) noexcept {
+  if (f.cpu->exact != 0) f.leave_guest_fp();
+  const Reg v = f.reg(s, 1);
+  if (!store_guest(*f.cpu, f.arg(s, 0), ir::size_bytes(s.type), ir::MemInfo::unpack(s.imm), &v)) {
+    f.leave(exec::Exit::Request, f.insn);
+  }
+}
+
+namespace {
+
+// Every parameter is passed in a register of its own and narrow ones are zero-extended in it, as
+// the host's calling convention (System V x86-64) has it, so one prototype serves all.
+uint64_t invoke(const ir::HelperDesc& helper, void* state, const Frame& f, const Step& s) noexcept {
+  using Function = uint64_t (*)(void*, uint64_t, uint64_t, uint64_t, uint64_t);
+  uint64_t v[4] = {};
+  for (unsigned k = 0; k < s.nargs; k++) v[k] = f.arg(s, k);
+  return reinterpret_cast<Function>(reinterpret_cast<uintptr_t>(helper.function))(state, v[0], v[1], v[2], v[3]);
+}
+
+// A helper of the guest's FP control may use the host's MXCSR or the context's copy: both are
+// current before, and whichever it changed is taken over.
+uint64_t invoke_with_guest_fp(const ir::HelperDesc& helper, Frame& f, const Step& s) noexcept {
+  f.enter_guest_fp();
+  f.cpu->guest_mxcsr = _mm_getcsr();
+  const uint32_t before = f.cpu->guest_mxcsr;
+  const uint64_t result = invoke(helper, f.state, f, s);
+  if (f.cpu->guest_mxcsr != before) _mm_setcsr(f.cpu->guest_mxcsr);
+  return result;
+}
+
+}  // namespace
+
+void call(Frame& f, const Step& s) noexcept {
+  const auto& helper = *reinterpret_cast<const ir::HelperDesc*>(s.imm);
+  uint64_t result = 0;
+  if (helper.uses_fp) {
+    result = invoke_with_guest_fp(helper, f, s);
+  } else {
+    f.leave_guest_fp();
+    result = invoke(helper, f.state, f, s);
+  }
+  if (helper.may_exit && f.cpu->exit_request != 0) return f.leave(exec::Exit::Request, f.insn);
+  if (s.type != ir::Type::Void) f.define(s, result);
+}
+
+void insn(Frame& f, const Step& s) noexcept { f.insn = static_cast<uint32_t>(s.imm); }
+
+void count(Frame& f, const Step& s) noexcept {
+  const auto n = static_cast<int64_t>(s.imm);
+  if (f.cpu->budget < n) return f.leave(exec::Exit::Budget, s.aux);
+  f.cpu->budget -= n;
+}
+
+void exact_begin(Frame& f, const Step&) noexcept { f.cpu->exact = 1; }
+
+void insn_count(Frame& f, const Step& s) noexcept {
+  const VcpuContext& cpu = *f.cpu;
+  f.define(s, cpu.count_limit - static_cast<uint64_t>(cpu.budget) - f.program->insns[f.insn].refund);
+}
+
+void bump(Frame&, const Step& s) noexcept { ++*reinterpret_cast<uint64_t*>(s.imm); }
+
+// --- ends of blocks
+
+namespace {
+void go_to(Frame& f, uint64_t block) noexcept { f.next = f.program->steps.data() + f.program->block_entry[block]; }
+}  // namespace
+
+void br(Frame& f, const Step& s) noexcept { go_to(f, s.aux); }
+void brc(Frame& f, const Step& s) noexcept { go_to(f, f.arg(s, 0) != 0 ? s.aux : s.imm); }
+
+void exit_direct(Frame& f, const Step& s) noexcept {
+  if (Program* to = f.program->links[s.aux]; to != nullptr) return f.enter(*to);
+  f.write_pc(s.imm);
+  f.leave(exec::Exit::Direct, s.aux);
+}
+
+void exit_indirect(Frame& f, const Step& s) noexcept {
+  const uint64_t pc = f.arg(s, 0);
+  if (f.cpu->jump_cache != nullptr) {
+    const JumpCacheEntry& e = f.cpu->jump_cache[jump_cache_index(pc)];
+    if (e.pc == pc && e.context == f.program->context_id && e.code != nullptr) {
+      return f.enter(*static_cast<Program*>(const_cast<void*>(e.code)));
+    }
+  }
+  f.write_pc(pc);
+  f.leave(exec::Exit::Indirect, 0);
+}
+
+void exit_dispatch(Frame& f, const Step&) noexcept { f.leave(exec::Exit::Dispatch, 0); }
+
+}  // namespace ops
+}  // namespace panda::interp

@@ -1,0 +1,86 @@
+// The conventions that all translated code shares.
+//
+//   rbp  guest state; VcpuContext before it       r15  budget
+//   rsp  a fixed frame: spill slots and SaveArea  everything else: allocatable
+//
+// Code enters units by jumps only, with nothing else in registers. It leaves to the common exit with
+// rax = pack_exit(kind, index) and rdx = TranslationUnit*.
+//
+// An access that misses the soft TLB jumps to a stub in the unit's cold part, which is little more
+// than a call of a shared thunk. What the thunk has to know about the access lies before that call
+// as data (SlowHeader): which register holds what, and the guest-state slots whose current value is
+// only in a register. That makes a stub some 40 bytes and cheap to emit, and boot code is mostly
+// stubs that never run.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "exec/backend.h"
+#include "ir/type.h"
+#include "memory/vcpu_context.h"
+
+namespace panda::x64 {
+
+inline constexpr int kState = 5;    // rbp
+inline constexpr int kBudget = 15;  // r15
+inline constexpr uint32_t kAllocatableGprs = 0x7fff & ~(1u << 4) & ~(1u << kState);
+inline constexpr uint32_t kCallerSavedGprs = 0x0fc7;  // rax rcx rdx rsi rdi r8-r11
+inline constexpr uint32_t kCalleeSavedGprs = kAllocatableGprs & ~kCallerSavedGprs;
+inline constexpr uint32_t kAllXmms = 0xffff0000;
+
+struct SaveArea {
+  uint64_t gpr[16];
+  alignas(16) uint8_t xmm[16][16];
+  uint64_t exit_code;  // pack_exit() of a slow path that leaves the unit
+  uint64_t exit_unit;
+};
+
+inline constexpr int kGprSpills = 512;
+inline constexpr int kXmmSpills = 256;
+inline constexpr int kSaveArea = kGprSpills * 8;
+inline constexpr int kXmmSpillBase = kSaveArea + static_cast<int>(sizeof(SaveArea));
+inline constexpr int kFrameBytes = kXmmSpillBase + kXmmSpills * 16;
+static_assert(kFrameBytes % 16 == 0);
+
+[[nodiscard]] constexpr uint32_t pack_exit(exec::Exit kind, uint32_t index) {
+  return static_cast<uint32_t>(kind) << 28 | index;
+}
+
+// Displacement of a VcpuContext field from the guest state.
+#define PANDA_CONTEXT(field) \
+  (static_cast<int>(offsetof(::panda::VcpuContext, field)) - static_cast<int>(sizeof(::panda::VcpuContext)))
+
+inline constexpr uint8_t kConstantReg = 0xff;
+
+// One slot to write before the slow path runs. Constants stand before all DirtySlots, in order.
+struct DirtySlot {
+  uint16_t offset;
+  uint8_t size;
+  uint8_t reg;  // 0-15 general, 16-31 vector, kConstantReg
+};
+
+// Directly before the stub's call; DirtySlot[dirty] directly before this.
+struct SlowHeader {
+  exec::TranslationUnit* unit;
+  uint32_t insn;      // Unit::guest_insns index
+  uint32_t mem_info;  // MemInfo::pack()
+  uint8_t size;
+  uint8_t is_store;
+  uint8_t address;  // register
+  uint8_t data;     // register to load into or store from; kConstantReg: `constant`
+  uint16_t dirty;
+  uint16_t constants;
+  uint64_t constant;
+};
+
+// By exit number, behind the unit's code: where the exit's jump is.
+struct ExitJump {
+  uint32_t after = 0;  // position after the jump's displacement; 0: no such exit
+  uint32_t stub = 0;
+};
+
+// The C++ half of the thunk. `resume` is the return address of the stub's call. True: leave the unit.
+extern "C" uint32_t panda_x64_slow_access(void* state, const uint8_t* resume, SaveArea* save) noexcept;
+
+}  // namespace panda::x64

@@ -1,0 +1,54 @@
+// The backward pass over a block: last uses, dead ops, ops that are computed where they are used
+// (compares that fuse with their branch), and whether a slot is read again before it is written.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "ir/ir.h"
+
+namespace panda::x64 {
+
+inline constexpr uint16_t kNoSlot = 0xffff;
+
+// What is known of a value; also the register allocator's record of it.
+struct ValueInfo {
+  uint32_t last_use = 0;  // position of the last op that needs it
+  uint32_t user = 0;      // the first op that has it as operand
+  uint32_t root = 0;      // the value whose register this one shares; itself unless an alias
+  uint32_t uses = 0;
+  uint16_t holds = 0;        // slot bindings that keep it alive
+  uint16_t home = kNoSlot;   // slot whose memory holds exactly this value
+  int16_t spill = -1;        // frame slot
+  int8_t reg = -1;
+  uint8_t zero_from = 64;    // the register's bits from this one up to 63 are known to be zero
+  bool dead = false;         // emits nothing
+  bool deferred = false;     // emitted by its only user
+  bool crosses_call = false;
+  bool read_again = false;   // get, set: the slot's next access in this block is a get
+  bool is_xmm = false;
+};
+
+// The slots of a unit, by a small number each.
+class SlotMap {
+ public:
+  uint16_t number(uint64_t offset);
+  [[nodiscard]] uint16_t count() const { return static_cast<uint16_t>(offsets_.size()); }
+  [[nodiscard]] uint16_t offset(uint16_t slot) const { return offsets_[slot]; }
+  void clear();
+
+ private:
+  std::vector<uint16_t> number_of_;  // by offset
+  std::vector<uint16_t> offsets_;
+};
+
+class Liveness {
+ public:
+  // `values` has an entry per instruction of the unit; those of the block are filled in.
+  void run(const ir::Unit& unit, const ir::Block& block, SlotMap& slots, std::vector<ValueInfo>& values);
+
+ private:
+  std::vector<uint8_t> next_is_get_;  // by slot
+};
+
+}  // namespace panda::x64

@@ -1,0 +1,68 @@
+#include "backend/x64/lower.h"
+
+namespace panda::x64 {
+
+const Lowering::Emitter Lowering::kEmitters[ir::kOpCount] = {
+#define OP(name, result, a, b, c, effects) &Lowering::lower_##name,
+#include "ir/opcodes.inc"
+#undef OP
+};
+
+Assembler::Offset Lowering::run(const ir::Unit& unit, exec::TranslationUnit& handle) {
+  unit_ = &unit;
+  handle_ = &handle;
+  block_at_.assign(unit.blocks.size(), kNotYet);
+  block_jumps_.clear();
+  slow_stubs_.clear();
+  dirty_.clear();
+  cold_stubs_.clear();
+  tail_jumps_.clear();
+  exits_.assign(unit.exit_count, ExitJump{});
+  current_insn_ = 0;
+  const Assembler::Offset entry = c_.here();
+  ra_.begin_unit(unit);
+  for (block_ = 0; block_ < unit.blocks.size(); block_++) {
+    const ir::Block& block = unit.blocks[block_];
+    if (block.count == 0) continue;
+    block_at_[block_] = c_.here();
+    ra_.begin_block(block);
+    for (index_ = block.first; index_ < block.first + block.count; index_++) {
+      const ValueInfo& v = ra_.info(index_);
+      if (v.dead || v.deferred) continue;
+      const Inst& in = unit.insts[index_];
+      ra_.begin_op(index_);
+      (this->*kEmitters[static_cast<unsigned>(in.op)])(in);
+      ra_.end_op();
+    }
+  }
+  for (const BlockJump& j : block_jumps_) c_.patch(j.after, block_at_[j.block]);
+  emit_cold_stubs();
+  emit_slow_stubs();
+  emit_tail();
+  return entry;
+}
+
+// --- what needs no code or hardly any
+
+void Lowering::lower_konst(const Inst&) {}  // materialized by whoever needs it in a register
+void Lowering::lower_get(const Inst& in) { ra_.get(index_, in.imm); }
+void Lowering::lower_set(const Inst& in) { ra_.set(index_, in.imm, in.args[0]); }
+void Lowering::lower_insn(const Inst& in) { current_insn_ = static_cast<uint32_t>(in.imm); }
+void Lowering::lower_exact_begin(const Inst&) { c_.mov(c_.qword[c_.rbp + PANDA_CONTEXT(exact)], 1); }
+
+void Lowering::lower_insn_count(const Inst&) {
+  const int d = ra_.result(index_);
+  c_.mov(reg64(d), c_.qword[c_.rbp + PANDA_CONTEXT(count_limit)]);
+  c_.sub(reg64(d), reg64(kBudget));
+  const uint16_t refund = unit_->guest_insns[current_insn_].refund;
+  if (refund != 0) c_.sub(reg64(d), refund);
+  ra_.define(index_, d);
+}
+
+void Lowering::lower_bump(const Inst& in) {
+  const int t = ra_.scratch();
+  c_.mov(reg64(t), in.imm);
+  c_.inc(c_.qword[reg64(t)]);
+}
+
+}  // namespace panda::x64

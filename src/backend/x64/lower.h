@@ -1,0 +1,150 @@
+// Turns one ir::Unit into host code: one backward pass (liveness) and one forward pass (allocation
+// and emission together) per block, then the unit's cold part. One object serves all units and
+// keeps its buffers; nothing is allocated per op. There is a lower_<op>() for every row of
+// opcodes.inc, by family in lower_{int,compare,memory,flow,float,vector}.cpp; a missing one does
+// not link.
+//
+// What crosses a block goes through guest-state memory now: begin_block() and flush() at the
+// terminators are the only places that know it, so an assignment of slots to registers across a
+// region would replace those.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "backend/x64/assembler.h"
+#include "backend/x64/frame.h"
+#include "backend/x64/reg_alloc.h"
+#include "exec/translation_unit.h"
+#include "ir/ir.h"
+
+namespace panda::x64 {
+
+// Where the shared pieces of code are.
+struct Thunks {
+  Assembler::Offset exit = 0;       // common exit
+  Assembler::Offset slow = 0;       // soft-TLB miss while no vector register is live
+  Assembler::Offset slow_xmm = 0;
+};
+
+class Lowering {
+ public:
+  Lowering(Assembler& assembler, const Thunks& thunks) : c_(assembler), thunks_(thunks), ra_(assembler) {}
+
+  // Emits the unit at the assembler's position. Returns its entry.
+  Assembler::Offset run(const ir::Unit& unit, exec::TranslationUnit& handle);
+  // Of the unit just compiled, by exit number.
+  [[nodiscard]] const std::vector<ExitJump>& exits() const { return exits_; }
+
+ private:
+  using Inst = ir::Inst;
+  using Operand = Xbyak::Operand;
+  using Xmm = Xbyak::Xmm;
+
+#define OP(name, result, a, b, c, effects) void lower_##name(const Inst& in);
+#include "ir/opcodes.inc"
+#undef OP
+  using Emitter = void (Lowering::*)(const Inst&);
+  static const Emitter kEmitters[ir::kOpCount];
+
+  // --- integers
+  using AluOp = void (*)(Assembler&, const Operand&, const Operand&);
+  using AluImm = void (*)(Assembler&, const Operand&, uint32_t);
+  enum class Shift : uint8_t { Shl, Shr, Sar, Rol, Ror };
+  [[nodiscard]] Xbyak::Reg reg(int r, ir::Type t) const;    // by the type's size
+  [[nodiscard]] Xbyak::Reg reg_op(int r, ir::Type t) const;  // 64 bits for I64, else 32
+  [[nodiscard]] unsigned zero_from(ir::ValueId v) const;
+  void alu(const Inst& in, bool commutative, AluOp op, AluImm imm, unsigned result_zero_from);
+  void shift(const Inst& in, Shift kind);
+  void shift_by_constant(const Inst& in, Shift kind, unsigned count);
+  void shift_by_cl(const Inst& in, Shift kind);
+  void emit_shift_imm(Shift kind, const Xbyak::Reg& r, unsigned count);
+  void extend(int to, int from, ir::Type t, bool sign);  // t to 64 bits
+  int use_zero_extended(ir::ValueId v);
+  void count_bits(const Inst& in, void (*op)(Assembler&, const Xbyak::Reg&, const Xbyak::Reg&));
+  void multiply_high(const Inst& in, bool sign);
+  void high_of_product(const Inst& in, bool sign);
+
+  // --- conditions
+  void prepare_condition(ir::ValueId v);
+  Cc condition(ir::ValueId v);
+  Cc compare(const Inst& icmp);
+  void select_int(const Inst& in);
+  void select_xmm(const Inst& in);
+
+  // --- memory
+  void tlb_lookup(const ir::MemInfo& info, unsigned size, bool write, int address, int t1, int t2);
+  void slow_stub(const Inst& in, unsigned size, int address, int data, uint64_t constant);
+  void bind_slow_stub();
+  void emit_slow_stubs();
+
+  // --- flow
+  void jump_to(uint32_t block);
+  void jump_if(Cc cc, uint32_t block);
+  void move_arguments(const Inst& in, const ir::HelperDesc& desc);
+  void call_address(const void* function);
+  void exit_with(exec::Exit kind, uint32_t index);  // jumps to the unit's tail
+  void store_pc(uint64_t pc);
+  void emit_cold_stubs();
+  void emit_tail();
+  [[nodiscard]] uint32_t next_insn_index() const;
+
+  // --- float and vector: [x] the AVX form, [y] the SSE form
+  using Avx2 = void (*)(Assembler&, const Xmm& d, const Operand& a);
+  using Avx3 = void (*)(Assembler&, const Xmm& d, const Xmm& a, const Operand& b);
+  using Avx4 = void (*)(Assembler&, const Xmm& d, const Xmm& a, const Xmm& b, const Xmm& mask);
+  using Avx2Imm = void (*)(Assembler&, const Xmm& d, const Operand& a, uint8_t imm);
+  using Avx3Imm = void (*)(Assembler&, const Xmm& d, const Xmm& a, const Operand& b, uint8_t imm);
+  using SseImm = void (*)(Assembler&, const Xmm& d, uint8_t imm);
+  void xmm1(const Inst& in, Avx2 avx, Avx2 sse);
+  void xmm1_imm(const Inst& in, Avx2Imm avx, Avx2Imm sse);
+  void xmm2(const Inst& in, Avx3 avx, Avx2 sse);
+  void xmm2_imm(const Inst& in, Avx3Imm avx, Avx2Imm sse);
+  void xmm1_shift(const Inst& in, Avx2Imm avx, SseImm sse);
+  void blendv(const Inst& in, unsigned lane_bytes, Avx4 avx);
+  void float1(const Inst& in, Avx3 avx32, Avx2 sse32, Avx3 avx64, Avx2 sse64);
+  void float2(const Inst& in, Avx3 avx32, Avx2 sse32, Avx3 avx64, Avx2 sse64);
+  void float_compare(const Inst& in, bool quiet);
+  void flags_to(const Inst& in, uint32_t mask);  // EFLAGS bits by LAHF; rax was taken before
+  void float_to_integer(const Inst& in, bool truncate);
+  void integer_to_float(const Inst& in, bool f64);
+  void zero_xmm(int r);
+  void move_xmm(int to, int from);
+
+  struct SlowStub {
+    Assembler::Offset jumps[2];
+    Assembler::Offset resume;
+    SlowHeader header;
+    uint32_t first_dirty;
+    bool xmm;
+  };
+  struct ColdStub {
+    exec::Exit kind;
+    Assembler::Offset jump;
+    uint32_t index;   // guest instruction, or exit number
+    uint64_t value;   // Direct: pc; Budget: n
+  };
+  struct BlockJump {
+    Assembler::Offset after;
+    uint32_t block;
+  };
+  static constexpr Assembler::Offset kNotYet = ~Assembler::Offset{0};
+
+  Assembler& c_;
+  const Thunks& thunks_;
+  RegAlloc ra_;
+  const ir::Unit* unit_ = nullptr;
+  exec::TranslationUnit* handle_ = nullptr;
+  uint32_t index_ = 0;         // of the op being lowered
+  uint32_t block_ = 0;
+  uint32_t current_insn_ = 0;
+  std::vector<Assembler::Offset> block_at_;
+  std::vector<BlockJump> block_jumps_;
+  std::vector<SlowStub> slow_stubs_;
+  std::vector<RegAlloc::Binding> dirty_;
+  std::vector<ColdStub> cold_stubs_;
+  std::vector<Assembler::Offset> tail_jumps_;
+  std::vector<ExitJump> exits_;
+};
+
+}  // namespace panda::x64

@@ -1,0 +1,255 @@
+// Counting, branches, exits, helper calls, and the unit's cold part.
+#include <algorithm>
+
+#include "backend/x64/lower.h"
+
+namespace panda::x64 {
+
+using exec::Exit;
+using ir::Op;
+using ir::Type;
+
+// --- counting
+
+uint32_t Lowering::next_insn_index() const {
+  const ir::Block& block = unit_->blocks[block_];
+  for (uint32_t i = index_; i < block.first + block.count; i++) {
+    if (unit_->insts[i].op == Op::insn) return static_cast<uint32_t>(unit_->insts[i].imm);
+  }
+  return current_insn_;
+}
+
+void Lowering::lower_count(const Inst& in) {
+  if (in.imm == 0) return;
+  ra_.flush();
+  c_.sub(reg64(kBudget), static_cast<uint32_t>(in.imm));
+  cold_stubs_.push_back({Exit::Budget, c_.jcc_forward(Cc::S), next_insn_index(), in.imm});
+}
+
+// --- ends of blocks
+
+void Lowering::jump_to(uint32_t block) {
+  if (block == block_ + 1) return;
+  if (block_at_[block] != kNotYet) {
+    c_.jmp_back(block_at_[block]);
+  } else {
+    block_jumps_.push_back({c_.jmp_forward(), block});
+  }
+}
+
+void Lowering::jump_if(Cc cc, uint32_t block) {
+  if (block_at_[block] != kNotYet) {
+    c_.jcc_back(cc, block_at_[block]);
+  } else {
+    block_jumps_.push_back({c_.jcc_forward(cc), block});
+  }
+}
+
+void Lowering::lower_br(const Inst& in) {
+  ra_.flush();
+  jump_to(in.aux);
+}
+
+void Lowering::lower_brc(const Inst& in) {
+  ra_.flush();
+  const Cc cc = condition(in.args[0]);
+  const auto if_true = in.aux, if_false = static_cast<uint32_t>(in.imm);
+  if (if_true == block_ + 1) {
+    jump_if(invert(cc), if_false);
+  } else {
+    jump_if(cc, if_true);
+    jump_to(if_false);
+  }
+}
+
+void Lowering::store_pc(uint64_t pc) {
+  const Xbyak::RegExp at = c_.rbp + static_cast<int>(unit_->pc_offset);
+  const auto low = static_cast<uint32_t>(pc);
+  if (unit_->pc_type == Type::I32) {
+    c_.mov(c_.dword[at], low);
+  } else if (static_cast<int64_t>(pc) == static_cast<int32_t>(low)) {
+    c_.mov(c_.qword[at], pc);
+  } else {
+    c_.mov(c_.dword[at], low);
+    c_.mov(c_.dword[at + 4], static_cast<uint32_t>(pc >> 32));
+  }
+}
+
+void Lowering::lower_exit_direct(const Inst& in) {
+  ra_.flush();
+  cold_stubs_.push_back({Exit::Direct, c_.jmp_forward(), in.aux, in.imm});
+}
+
+void Lowering::lower_exit_indirect(const Inst& in) {
+  ra_.flush();
+  const int pc = ra_.use(in.args[0]);
+  const int t = ra_.scratch();
+  c_.mov(reg64(t), reg64(pc));
+  c_.shr(reg64(t), static_cast<int>(kJumpCacheBits));
+  c_.xor_(reg64(t), reg64(pc));
+  c_.and_(reg32(t), (1u << kJumpCacheBits) - 1);
+  static_assert(sizeof(JumpCacheEntry) == 32);
+  c_.shl(reg32(t), 5);
+  c_.add(reg64(t), c_.qword[c_.rbp + PANDA_CONTEXT(jump_cache)]);
+  c_.cmp(reg64(pc), c_.qword[reg64(t) + static_cast<int>(offsetof(JumpCacheEntry, pc))]);
+  const Assembler::Offset wrong_pc = c_.jcc_short(Cc::Ne);
+  const Xbyak::RegExp context = reg64(t) + static_cast<int>(offsetof(JumpCacheEntry, context));
+  if (unit_->context_id <= 0x7fffffff) {
+    c_.cmp(c_.qword[context], unit_->context_id);
+  } else {
+    const int k = ra_.scratch();
+    c_.mov(reg32(k), unit_->context_id);
+    c_.cmp(c_.qword[context], reg64(k));
+  }
+  const Assembler::Offset wrong_context = c_.jcc_short(Cc::Ne);
+  c_.jmp(c_.qword[reg64(t) + static_cast<int>(offsetof(JumpCacheEntry, code))]);
+  c_.patch_short(wrong_pc, c_.here());
+  c_.patch_short(wrong_context, c_.here());
+  const Xbyak::RegExp slot = c_.rbp + static_cast<int>(unit_->pc_offset);
+  if (unit_->pc_type == Type::I32) {
+    c_.mov(c_.dword[slot], reg32(pc));
+  } else {
+    c_.mov(c_.qword[slot], reg64(pc));
+  }
+  exit_with(Exit::Indirect, 0);
+}
+
+void Lowering::lower_exit_dispatch(const Inst&) {
+  ra_.flush();
+  exit_with(Exit::Dispatch, 0);
+}
+
+// --- helpers
+
+void Lowering::call_address(const void* function) {
+  const int64_t distance = reinterpret_cast<int64_t>(function) - reinterpret_cast<int64_t>(c_.getCurr()) - 5;
+  if (distance == static_cast<int32_t>(distance)) {
+    c_.db(0xe8);
+    c_.dd(static_cast<uint32_t>(distance));
+  } else {
+    c_.mov(c_.rax, reinterpret_cast<uint64_t>(function));
+    c_.call(c_.rax);
+  }
+}
+
+// Arguments into rsi, rdx, rcx, r8, whatever order they stand in; then everything live out of the
+// caller-saved registers.
+void Lowering::move_arguments(const Inst& in, const ir::HelperDesc& desc) {
+  constexpr int kTo[] = {6, 2, 1, 8};
+  int from[4];
+  uint64_t constant[4] = {};
+  for (unsigned i = 0; i < in.nargs; i++) {
+    const bool is_const = ra_.is_const(in.args[i], &constant[i]);
+    from[i] = is_const ? -1 : ra_.use(in.args[i]);
+    if (is_const) ra_.touch(in.args[i]);
+  }
+  ra_.forget_written(desc);
+  ra_.save_for_call();  // leaves the contents of the `from` registers alone
+  unsigned pending = 0;
+  for (unsigned i = 0; i < in.nargs; i++) {
+    if (from[i] >= 0 && from[i] != kTo[i]) pending |= 1u << i;
+  }
+  while (pending != 0) {
+    bool moved = false;
+    for (unsigned i = 0; i < in.nargs; i++) {
+      if ((pending >> i & 1) == 0) continue;
+      bool blocked = false;
+      for (unsigned j = 0; j < in.nargs; j++) blocked |= j != i && (pending >> j & 1) != 0 && from[j] == kTo[i];
+      // An argument that is already in place counts too: it is not pending, and nobody's target.
+      if (blocked) continue;
+      c_.mov(reg64(kTo[i]), reg64(from[i]));
+      pending &= ~(1u << i);
+      moved = true;
+    }
+    if (moved) continue;
+    // Only cycles are left: exchange, and whoever wanted the one register finds it in the other.
+    unsigned i = 0;
+    while ((pending >> i & 1) == 0) i++;
+    c_.xchg(reg64(kTo[i]), reg64(from[i]));
+    for (unsigned j = 0; j < in.nargs; j++) {
+      if (j == i || (pending >> j & 1) == 0) continue;
+      if (from[j] == kTo[i]) {
+        from[j] = from[i];
+      } else if (from[j] == from[i]) {
+        from[j] = kTo[i];
+      }
+      if (from[j] == kTo[j]) pending &= ~(1u << j);
+    }
+    pending &= ~(1u << i);
+  }
+  for (unsigned i = 0; i < in.nargs; i++) {
+    const Type t = ra_.type(in.args[i]);
+    if (from[i] < 0) {
+      if (constant[i] <= 0xffffffff) {
+        c_.mov(reg32(kTo[i]), static_cast<uint32_t>(constant[i]));
+      } else {
+        c_.mov(reg64(kTo[i]), constant[i]);
+      }
+    } else if (t != Type::I64 && !ra_.is_zero_extended(in.args[i])) {
+      extend(kTo[i], kTo[i], t, false);
+    }
+  }
+}
+
+void Lowering::lower_call(const Inst& in) {
+  const auto& desc = *reinterpret_cast<const ir::HelperDesc*>(in.imm);
+  ra_.sync_for_call(desc);
+  move_arguments(in, desc);
+  c_.mov(c_.rdi, c_.rbp);
+  if (desc.uses_budget) c_.mov(c_.qword[c_.rbp + PANDA_CONTEXT(budget)], reg64(kBudget));
+  // Such a helper may use the host's MXCSR or the context's copy: whichever it changed is taken over.
+  const Xbyak::Address mxcsr = c_.dword[c_.rbp + PANDA_CONTEXT(guest_mxcsr)];
+  const Xbyak::Address before = c_.dword[c_.rbp + PANDA_CONTEXT(scratch[5])];
+  if (desc.uses_fp) {
+    c_.features.avx ? c_.vstmxcsr(mxcsr) : c_.stmxcsr(mxcsr);
+    c_.features.avx ? c_.vstmxcsr(before) : c_.stmxcsr(before);
+  }
+  call_address(desc.function);
+  if (desc.uses_fp) {
+    c_.mov(c_.ecx, mxcsr);
+    c_.cmp(c_.ecx, before);
+    const Assembler::Offset same = c_.jcc_short(Cc::E);
+    c_.features.avx ? c_.vldmxcsr(mxcsr) : c_.ldmxcsr(mxcsr);
+    c_.patch_short(same, c_.here());
+  }
+  if (desc.uses_budget) c_.mov(reg64(kBudget), c_.qword[c_.rbp + PANDA_CONTEXT(budget)]);
+  if (desc.may_exit) {
+    c_.cmp(c_.dword[c_.rbp + PANDA_CONTEXT(exit_request)], 0);
+    cold_stubs_.push_back({Exit::Request, c_.jcc_forward(Cc::Ne), current_insn_, 0});
+  }
+  if (in.type != Type::Void) {
+    ra_.fixed(0);
+    ra_.define(index_, 0);
+  }
+}
+
+// --- the cold part
+
+void Lowering::exit_with(Exit kind, uint32_t index) {
+  c_.mov(c_.eax, pack_exit(kind, index));
+  tail_jumps_.push_back(c_.jmp_forward());
+}
+
+void Lowering::emit_cold_stubs() {
+  for (const ColdStub& stub : cold_stubs_) {
+    const Assembler::Offset here = c_.here();
+    c_.patch(stub.jump, here);
+    if (stub.kind == Exit::Direct) {
+      if (stub.index >= exits_.size()) exits_.resize(stub.index + 1);
+      exits_[stub.index] = {stub.jump, here};
+      store_pc(stub.value);
+    } else if (stub.kind == Exit::Budget) {
+      c_.add(reg64(kBudget), static_cast<uint32_t>(stub.value));
+    }
+    exit_with(stub.kind, stub.index);
+  }
+}
+
+void Lowering::emit_tail() {
+  if (tail_jumps_.empty()) return;
+  for (const Assembler::Offset jump : tail_jumps_) c_.patch(jump, c_.here());
+  c_.mov(c_.rdx, reinterpret_cast<uint64_t>(handle_));
+  c_.patch(c_.jmp_forward(), thunks_.exit);
+}
+
+}  // namespace panda::x64

@@ -1,0 +1,169 @@
+// Guest loads and stores: the inline soft-TLB hit, and the description that the slow path reads.
+#include <cstring>
+
+#include "backend/x64/lower.h"
+
+namespace panda::x64 {
+
+using ir::Type;
+
+// Leaves the entry's address in t1 and has jumped to the slow stub where the tag does not match.
+void Lowering::tlb_lookup(const ir::MemInfo& info, unsigned size, bool write, int address, int t1, int t2) {
+  SlowStub& stub = slow_stubs_.back();
+  const int table = PANDA_CONTEXT(tlb) + static_cast<int>(info.mode * sizeof(TlbTable));
+  if (info.align > 1) {
+    c_.test(reg8(address), info.align - 1u);
+    stub.jumps[1] = c_.jcc_forward(Cc::Ne);
+  }
+  constexpr unsigned kShift = 12 - kTlbEntryBits;
+  if (c_.features.bmi2) {
+    c_.rorx(reg64(t1), reg64(address), kShift);  // what is rotated in at the top is masked away
+  } else {
+    c_.mov(reg64(t1), reg64(address));
+    c_.shr(reg64(t1), static_cast<int>(kShift));
+  }
+  c_.and_(reg64(t1), c_.qword[c_.rbp + (table + static_cast<int>(offsetof(TlbTable, mask)))]);
+  c_.add(reg64(t1), c_.qword[c_.rbp + (table + static_cast<int>(offsetof(TlbTable, entries)))]);
+  if (size == 1) {
+    c_.mov(reg64(t2), reg64(address));
+  } else {
+    c_.lea(reg64(t2), c_.ptr[reg64(address) + static_cast<int>(size - 1)]);
+  }
+  c_.and_(reg64(t2), 0xfffff000);
+  c_.cmp(reg64(t2),
+         c_.qword[reg64(t1) + static_cast<int>(write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag))]);
+  stub.jumps[0] = c_.jcc_forward(Cc::Ne);
+}
+
+void Lowering::slow_stub(const Inst& in, unsigned size, int address, int data, uint64_t constant) {
+  SlowStub stub{};
+  stub.header.unit = handle_;
+  stub.header.insn = current_insn_;
+  stub.header.mem_info = static_cast<uint32_t>(in.imm);
+  stub.header.size = static_cast<uint8_t>(size);
+  stub.header.is_store = in.op == ir::Op::store;
+  stub.header.address = static_cast<uint8_t>(address);
+  stub.header.data = static_cast<uint8_t>(data);
+  stub.header.constant = constant;
+  stub.first_dirty = static_cast<uint32_t>(dirty_.size());
+  stub.header.dirty = static_cast<uint16_t>(ra_.dirty_count());
+  for (size_t i = 0; i < ra_.dirty_count(); i++) {
+    dirty_.push_back(ra_.dirty(i));
+    if (dirty_.back().reg < 0) stub.header.constants++;
+  }
+  stub.xmm = ra_.any_xmm_live();
+  slow_stubs_.push_back(stub);
+}
+
+void Lowering::lower_load(const Inst& in) {
+  const ir::MemInfo info = ir::MemInfo::unpack(in.imm);
+  const unsigned size = ir::size_bytes(in.type);
+  const bool vector = !ir::is_int(in.type);
+  const int address = ra_.use(in.args[0]);
+  const int t2 = ra_.scratch();
+  const int d = ra_.result(index_);
+  const int t1 = vector ? ra_.scratch() : d;
+  slow_stub(in, size, address, d, 0);
+  tlb_lookup(info, size, info.for_write, address, t1, t2);
+  c_.mov(reg64(t2), c_.qword[reg64(t1) + static_cast<int>(offsetof(TlbEntry, addend))]);
+  const Xbyak::RegExp at = reg64(t2) + reg64(address);
+  const bool avx = c_.features.avx;
+  unsigned z = 64;
+  switch (in.type) {
+    case Type::I1:
+    case Type::I8:
+      c_.movzx(reg32(d), c_.byte[at]), z = 8;
+      break;
+    case Type::I16:
+      c_.movzx(reg32(d), c_.word[at]), z = 16;
+      break;
+    case Type::I32:
+      c_.mov(reg32(d), c_.dword[at]), z = 32;
+      break;
+    case Type::I64:
+      c_.mov(reg64(d), c_.qword[at]);
+      break;
+    case Type::F32:
+      avx ? c_.vmovss(xmm(d), c_.dword[at]) : c_.movss(xmm(d), c_.dword[at]);
+      break;
+    case Type::F64:
+      avx ? c_.vmovsd(xmm(d), c_.qword[at]) : c_.movsd(xmm(d), c_.qword[at]);
+      break;
+    default:
+      avx ? c_.vmovups(xmm(d), c_.ptr[at]) : c_.movups(xmm(d), c_.ptr[at]);
+      break;
+  }
+  slow_stubs_.back().resume = c_.here();
+  ra_.define(index_, d, z);
+}
+
+void Lowering::lower_store(const Inst& in) {
+  const ir::MemInfo info = ir::MemInfo::unpack(in.imm);
+  const Type t = in.type;
+  const unsigned size = ir::size_bytes(t);
+  const int address = ra_.use(in.args[0]);
+  int32_t imm = 0;
+  uint64_t constant = 0;
+  const bool is_imm = ra_.is_imm32(in.args[1], &imm) && ra_.reg_of(in.args[1]) < 0;
+  if (is_imm) static_cast<void>(ra_.is_const(in.args[1], &constant));
+  const int data = is_imm ? kConstantReg : ra_.use(in.args[1]);
+  const int t1 = ra_.scratch(), t2 = ra_.scratch();
+  slow_stub(in, size, address, data, constant);
+  tlb_lookup(info, size, true, address, t1, t2);
+  c_.mov(reg64(t2), c_.qword[reg64(t1) + static_cast<int>(offsetof(TlbEntry, addend))]);
+  const Xbyak::RegExp at = reg64(t2) + reg64(address);
+  const bool avx = c_.features.avx;
+  if (is_imm) {
+    const auto k = static_cast<uint32_t>(imm);
+    switch (size) {
+      case 1:
+        c_.mov(c_.byte[at], k & 0xff);
+        break;
+      case 2:
+        c_.mov(c_.word[at], k & 0xffff);
+        break;
+      case 4:
+        c_.mov(c_.dword[at], k);
+        break;
+      default:
+        c_.mov(c_.qword[at], static_cast<uint64_t>(int64_t{imm}));
+        break;
+    }
+  } else if (ir::is_int(t)) {
+    c_.mov(c_.ptr[at], reg(data, t));
+  } else if (t == Type::F32) {
+    avx ? c_.vmovss(c_.dword[at], xmm(data)) : c_.movss(c_.dword[at], xmm(data));
+  } else if (t == Type::F64) {
+    avx ? c_.vmovsd(c_.qword[at], xmm(data)) : c_.movsd(c_.qword[at], xmm(data));
+  } else {
+    avx ? c_.vmovups(c_.ptr[at], xmm(data)) : c_.movups(c_.ptr[at], xmm(data));
+  }
+  slow_stubs_.back().resume = c_.here();
+}
+
+// Constants, dirty slots, header, call, jump back.
+void Lowering::emit_slow_stubs() {
+  const auto put = [this](const void* bytes, size_t size) {
+    std::memcpy(c_.at(c_.here()), bytes, size);
+    c_.setSize(c_.getSize() + size);
+  };
+  for (const SlowStub& stub : slow_stubs_) {
+    const RegAlloc::Binding* slots = dirty_.data() + stub.first_dirty;
+    for (unsigned i = 0; i < stub.header.dirty; i++) {
+      if (slots[i].reg < 0) put(&slots[i].constant, sizeof slots[i].constant);
+    }
+    for (unsigned i = 0; i < stub.header.dirty; i++) {
+      const DirtySlot slot{slots[i].offset, static_cast<uint8_t>(ir::size_bytes(slots[i].type)),
+                           slots[i].reg < 0 ? kConstantReg : static_cast<uint8_t>(slots[i].reg)};
+      put(&slot, sizeof slot);
+    }
+    put(&stub.header, sizeof stub.header);
+    for (const Assembler::Offset jump : stub.jumps) {
+      if (jump != 0) c_.patch(jump, c_.here());
+    }
+    c_.call_offset(stub.xmm ? thunks_.slow_xmm : thunks_.slow);
+    c_.patch(c_.jmp_forward(), stub.resume);
+  }
+}
+
+}  // namespace panda::x64

@@ -1,0 +1,192 @@
+#include "backend/x64/x64_backend.h"
+
+#include <xbyak/xbyak_util.h>
+
+#include <cstring>
+#include <utility>
+
+#include "backend/x64/code_area.h"
+#include "backend/x64/frame.h"
+#include "backend/x64/lower.h"
+#include "base/check.h"
+#include "exec/translation_unit.h"
+
+namespace panda::x64 {
+namespace {
+
+// What the common exit leaves in rax and rdx.
+struct RawExit {
+  uint64_t code;
+  uint64_t unit;
+};
+using Enter = RawExit (*)(void* state, const void* code);
+
+constexpr int kSaved[] = {3, 5, 12, 13, 14, 15};  // rbx rbp r12-r15
+constexpr int kFrame = kFrameBytes + 8;           // keeps rsp 16-byte aligned after six pushes
+
+// More than the largest op with its share of the cold part can take.
+constexpr size_t kMaxBytesPerOp = 1024;
+
+class X64Backend final : public exec::Backend {
+ public:
+  X64Backend(CodeArea area, const Features& features)
+      : area_(std::move(area)), asm_(area_.size(), area_.begin(), features), lowering_(asm_, thunks_) {
+    emit_thunks();
+    first_unit_ = asm_.here();
+  }
+
+  [[nodiscard]] std::string_view name() const override { return "x64"; }
+  bool compile(const ir::Unit& ir, exec::TranslationUnit& unit) override;
+  exec::ExitInfo run(VcpuContext& cpu, exec::TranslationUnit& unit) override;
+  void link(exec::TranslationUnit& from, uint32_t index, exec::TranslationUnit& to) override;
+  void unlink(exec::TranslationUnit& from, uint32_t index) override;
+  void release(exec::TranslationUnit&) override {}  // the area is emptied as a whole
+  void reset() override { asm_.setSize(first_unit_); }
+
+ private:
+  void emit_thunks();
+  void emit_slow_thunk(bool with_xmm);
+  [[nodiscard]] static ExitJump exit_jump(const exec::TranslationUnit& unit, uint32_t index);
+
+  CodeArea area_;
+  Assembler asm_;
+  Thunks thunks_;
+  Lowering lowering_;
+  Enter enter_ = nullptr;
+  Assembler::Offset first_unit_ = 0;
+};
+
+void X64Backend::emit_thunks() {
+  Assembler& c = asm_;
+  const bool avx = c.features.avx;
+  const Xbyak::Address guest = c.dword[c.rbp + PANDA_CONTEXT(guest_mxcsr)];
+  const Xbyak::Address host = c.dword[c.rbp + PANDA_CONTEXT(host_mxcsr)];
+  const Xbyak::Address budget = c.qword[c.rbp + PANDA_CONTEXT(budget)];
+
+  enter_ = reinterpret_cast<Enter>(reinterpret_cast<uintptr_t>(c.at(c.here())));
+  for (const int r : kSaved) c.push(reg64(r));
+  c.sub(c.rsp, kFrame);
+  c.mov(c.rbp, c.rdi);
+  c.mov(reg64(kBudget), budget);
+  avx ? c.vldmxcsr(guest) : c.ldmxcsr(guest);
+  c.jmp(c.rsi);
+
+  c.align(16);
+  thunks_.exit = c.here();
+  c.mov(budget, reg64(kBudget));
+  avx ? c.vstmxcsr(guest) : c.stmxcsr(guest);
+  avx ? c.vldmxcsr(host) : c.ldmxcsr(host);
+  c.add(c.rsp, kFrame);
+  for (size_t i = std::size(kSaved); i-- > 0;) c.pop(reg64(kSaved[i]));
+  c.ret();
+
+  c.align(16);
+  thunks_.slow = c.here();
+  emit_slow_thunk(false);
+  c.align(16);
+  thunks_.slow_xmm = c.here();
+  emit_slow_thunk(true);
+  c.align(16);
+}
+
+// Entered by a stub's call: everything is eight bytes further away from rsp.
+void X64Backend::emit_slow_thunk(bool with_xmm) {
+  Assembler& c = asm_;
+  const int save = kSaveArea + 8;
+  const auto gpr_at = [&](int r) { return c.qword[c.rsp + (save + r * 8)]; };
+  const auto xmm_at = [&](int x) { return c.ptr[c.rsp + (save + static_cast<int>(offsetof(SaveArea, xmm)) + x * 16)]; };
+  for (int r = 0; r < 16; r++) {
+    if ((kAllocatableGprs >> r & 1) != 0) c.mov(gpr_at(r), reg64(r));
+  }
+  for (int x = 0; with_xmm && x < 16; x++) c.features.avx ? c.vmovaps(xmm_at(x), xmm(x)) : c.movaps(xmm_at(x), xmm(x));
+  c.mov(c.qword[c.rbp + PANDA_CONTEXT(budget)], reg64(kBudget));
+  c.mov(c.rdi, c.rbp);
+  c.mov(c.rsi, c.qword[c.rsp]);
+  c.lea(c.rdx, c.ptr[c.rsp + save]);
+  c.sub(c.rsp, 8);
+  c.mov(c.rax, reinterpret_cast<uint64_t>(&panda_x64_slow_access));
+  c.call(c.rax);
+  c.add(c.rsp, 8);
+  c.mov(reg64(kBudget), c.qword[c.rbp + PANDA_CONTEXT(budget)]);
+  c.test(c.eax, c.eax);
+  const Assembler::Offset leave = c.jcc_forward(Cc::Ne);
+  for (int r = 0; r < 16; r++) {
+    if ((kAllocatableGprs >> r & 1) != 0) c.mov(reg64(r), gpr_at(r));
+  }
+  for (int x = 0; with_xmm && x < 16; x++) c.features.avx ? c.vmovaps(xmm(x), xmm_at(x)) : c.movaps(xmm(x), xmm_at(x));
+  c.ret();
+  c.patch(leave, c.here());
+  c.mov(c.rax, c.qword[c.rsp + (save + static_cast<int>(offsetof(SaveArea, exit_code)))]);
+  c.mov(c.rdx, c.qword[c.rsp + (save + static_cast<int>(offsetof(SaveArea, exit_unit)))]);
+  c.add(c.rsp, 8);
+  c.patch(c.jmp_forward(), thunks_.exit);
+}
+
+bool X64Backend::compile(const ir::Unit& ir, exec::TranslationUnit& unit) {
+  const size_t start = asm_.getSize();
+  if (area_.size() - start < 4096 + ir.insts.size() * kMaxBytesPerOp) return false;
+  asm_.align(16);
+  const Assembler::Offset entry = lowering_.run(ir, unit);
+  const std::vector<ExitJump>& exits = lowering_.exits();
+  unit.backend_data = nullptr;
+  if (!exits.empty()) {
+    uint8_t* at = asm_.at(asm_.here());
+    std::memcpy(at, exits.data(), exits.size() * sizeof(ExitJump));
+    asm_.setSize(asm_.getSize() + exits.size() * sizeof(ExitJump));
+    unit.backend_data = at;
+  }
+  unit.code = asm_.at(entry);
+  unit.code_size = asm_.getSize() - entry;
+  return true;
+}
+
+exec::ExitInfo X64Backend::run(VcpuContext& cpu, exec::TranslationUnit& unit) {
+  const RawExit raw = enter_(cpu.state(), unit.code);
+  return {static_cast<exec::Exit>(raw.code >> 28), reinterpret_cast<exec::TranslationUnit*>(raw.unit),
+          static_cast<uint32_t>(raw.code & 0x0fffffff)};
+}
+
+ExitJump X64Backend::exit_jump(const exec::TranslationUnit& unit, uint32_t index) {
+  ExitJump jump;
+  PANDA_CHECK(unit.backend_data != nullptr);
+  std::memcpy(&jump, static_cast<const uint8_t*>(unit.backend_data) + index * sizeof jump, sizeof jump);
+  return jump;
+}
+
+void X64Backend::link(exec::TranslationUnit& from, uint32_t index, exec::TranslationUnit& to) {
+  const ExitJump jump = exit_jump(from, index);
+  if (jump.after == 0) return;  // the exit was found unreachable
+  asm_.patch(jump.after, static_cast<Assembler::Offset>(static_cast<const uint8_t*>(to.code) - area_.begin()));
+}
+
+void X64Backend::unlink(exec::TranslationUnit& from, uint32_t index) {
+  const ExitJump jump = exit_jump(from, index);
+  if (jump.after != 0) asm_.patch(jump.after, jump.stub);
+}
+
+}  // namespace
+
+Features host_features() {
+  const Xbyak::util::Cpu cpu;
+  Features f;
+  f.avx = cpu.has(Xbyak::util::Cpu::tAVX);
+  f.bmi2 = cpu.has(Xbyak::util::Cpu::tBMI2);
+  f.lzcnt = cpu.has(Xbyak::util::Cpu::tLZCNT);
+  f.tzcnt = cpu.has(Xbyak::util::Cpu::tBMI1);
+  return f;
+}
+
+Result<std::unique_ptr<exec::Backend>> create_backend(size_t code_bytes, const Features& features) {
+  const Xbyak::util::Cpu cpu;
+  if (!cpu.has(Xbyak::util::Cpu::tSSE42) || !cpu.has(Xbyak::util::Cpu::tPOPCNT)) {
+    return fail("the x64 back end needs a host CPU with SSE4.2 and POPCNT; use --backend=interp");
+  }
+  PANDA_TRY(auto area, CodeArea::create(code_bytes));
+  return std::make_unique<X64Backend>(std::move(area), features);
+}
+
+Result<std::unique_ptr<exec::Backend>> create_backend(size_t code_bytes) {
+  return create_backend(code_bytes, host_features());
+}
+
+}  // namespace panda::x64

@@ -1,0 +1,164 @@
+// What is between units: linking, the jump cache, budget, exact counts, early exits, a full area.
+#include "backend/x64/x64_backend.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+
+#include "backend/x64/test_machine.h"
+
+namespace panda::test {
+namespace {
+
+using exec::Exit;
+using ir::Type;
+
+constexpr uint32_t kA = slot_offset(Type::I64, 0);
+constexpr uint32_t kB = slot_offset(Type::I64, 1);
+
+class X64BackendTest : public ::testing::Test {
+ protected:
+  X64BackendTest() : machine_(make()) {
+    machine_.randomize(1);
+    machine_.cpu().budget = 1000;
+    machine_.cpu().count_limit = 1000;
+  }
+  static std::unique_ptr<exec::Backend> make() {
+    auto b = x64::create_backend(size_t{1} << 20);
+    PANDA_CHECK(b.has_value());
+    return std::move(*b);
+  }
+  exec::ExitInfo run(exec::TranslationUnit& unit) { return machine_.backend().run(machine_.cpu(), unit); }
+  // a += 1, counted as one instruction at `pc`; ends in exit_direct(to).
+  static ir::Unit increment(uint64_t pc, uint64_t to) {
+    ir::Unit unit;
+    ir::Builder b(unit);
+    unit.context_id = 7;
+    b.begin_block();
+    b.count(1);
+    b.insn(pc, 1);
+    unit.guest_insns.back().refund = 1;
+    b.set(kA, b.add(b.get(Type::I64, kA), b.i64(1)));
+    b.exit_direct(to);
+    return unit;
+  }
+
+  TestMachine machine_;
+};
+
+TEST_F(X64BackendTest, LinksAndUnlinks) {
+  exec::TranslationUnit first, second;
+  ASSERT_TRUE(machine_.backend().compile(increment(0x1000, 0x2000), first));
+  ASSERT_TRUE(machine_.backend().compile(increment(0x2000, 0xffffffff81000000), second));
+  machine_.set_slot<uint64_t>(kA, 0);
+  exec::ExitInfo e = run(first);
+  EXPECT_EQ(e.kind, Exit::Direct);
+  EXPECT_EQ(e.unit, &first);
+  EXPECT_EQ(machine_.slot<uint64_t>(kPcOffset), 0x2000u);
+  machine_.backend().link(first, 0, second);
+  e = run(first);
+  EXPECT_EQ(e.unit, &second);
+  EXPECT_EQ(machine_.slot<uint64_t>(kPcOffset), 0xffffffff81000000u);
+  EXPECT_EQ(machine_.slot<uint64_t>(kA), 3u);
+  machine_.backend().link(second, 0, first);  // a loop, until the budget is gone
+  e = run(first);
+  EXPECT_EQ(e.kind, Exit::Budget);
+  EXPECT_EQ(e.index, 0u);
+  EXPECT_EQ(machine_.slot<uint64_t>(kA), 1000u);
+  EXPECT_EQ(machine_.cpu().budget, 0);
+  machine_.backend().unlink(first, 0);
+  machine_.cpu().budget = 5;
+  e = run(second);
+  EXPECT_EQ(e.kind, Exit::Direct);
+  EXPECT_EQ(e.unit, &first);
+  EXPECT_EQ(machine_.cpu().budget, 3);
+}
+
+TEST_F(X64BackendTest, JumpCache) {
+  ir::Unit jump;
+  ir::Builder b(jump);
+  jump.context_id = 7;
+  b.begin_block();
+  b.exit_indirect(b.get(Type::I64, kB));
+  exec::TranslationUnit from, to;
+  ASSERT_TRUE(machine_.backend().compile(jump, from));
+  ASSERT_TRUE(machine_.backend().compile(increment(0x123456, 0), to));
+  machine_.set_slot<uint64_t>(kB, 0x123456);
+  EXPECT_EQ(run(from).kind, Exit::Indirect);
+  EXPECT_EQ(machine_.slot<uint64_t>(kPcOffset), 0x123456u);
+  JumpCacheEntry& entry = machine_.jump_cache()[jump_cache_index(0x123456)];
+  entry = {0x123456, 8, to.code, 0};
+  EXPECT_EQ(run(from).kind, Exit::Indirect) << "another context";
+  entry.context = 7;
+  EXPECT_EQ(run(from).unit, &to);
+  entry.pc = 0x99123456;
+  EXPECT_EQ(run(from).kind, Exit::Indirect) << "another pc";
+}
+
+// A fault leaves what was set before it in the state, and only that.
+TEST_F(X64BackendTest, FaultWithDirtySlots) {
+  ir::Unit unit;
+  ir::Builder b(unit);
+  b.begin_block();
+  b.count(2);
+  b.insn(0x1000, 1);
+  unit.guest_insns.back().refund = 2;
+  b.set(kA, b.i64(0x1122334455667788));
+  b.set(kB, b.add(b.get(Type::I64, kB), b.i64(1)));
+  b.insn(0x1001, 1);
+  unit.guest_insns.back().refund = 1;
+  b.store(b.i64(kRamBase + 0x2000), b.i32(5), {});  // read-only
+  b.set(kA, b.i64(1));
+  b.exit_dispatch();
+  exec::TranslationUnit t;
+  ASSERT_TRUE(machine_.backend().compile(unit, t));
+  machine_.set_slot<uint64_t>(kB, 41);
+  const exec::ExitInfo e = run(t);
+  EXPECT_EQ(e.kind, Exit::Request);
+  EXPECT_EQ(e.unit, &t);
+  EXPECT_EQ(e.index, 1u);
+  EXPECT_EQ(machine_.slot<uint64_t>(kA), 0x1122334455667788u);
+  EXPECT_EQ(machine_.slot<uint64_t>(kB), 42u);
+  EXPECT_EQ(machine_.cpu().budget, 998) << "the engine refunds";
+}
+
+TEST_F(X64BackendTest, ExactUnitAndBump) {
+  uint64_t counter = 5;
+  ir::Unit unit;
+  unit.exact = true;
+  ir::Builder b(unit);
+  b.begin_block();
+  b.emit(ir::Op::exact_begin, Type::Void, {});
+  b.count(1);
+  b.insn(0x1000, 1);
+  unit.guest_insns.back().refund = 1;
+  b.emit(ir::Op::bump, Type::Void, {}, reinterpret_cast<uint64_t>(&counter));
+  b.set(kA, b.emit(ir::Op::insn_count, Type::I64, {}));
+  b.exit_dispatch();
+  exec::TranslationUnit t;
+  ASSERT_TRUE(machine_.backend().compile(unit, t));
+  EXPECT_EQ(run(t).kind, Exit::Dispatch);
+  EXPECT_EQ(counter, 6u);
+  EXPECT_EQ(machine_.cpu().exact, 1u);
+  EXPECT_EQ(machine_.slot<uint64_t>(kA), 0u);
+  EXPECT_EQ(machine_.cpu().completed(), 0u) << "the engine clears `exact`, then it is complete";
+}
+
+TEST_F(X64BackendTest, FullAreaRefusesThenResets) {
+  exec::TranslationUnit t;
+  const ir::Unit unit = increment(0x1000, 0x2000);
+  int compiled = 0;
+  while (machine_.backend().compile(unit, t)) ASSERT_LT(++compiled, 100000);
+  EXPECT_GT(compiled, 1000);
+  machine_.backend().reset();
+  ASSERT_TRUE(machine_.backend().compile(unit, t));
+  EXPECT_EQ(run(t).unit, &t);
+}
+
+TEST(X64Backend, RefusesBadSizes) {
+  EXPECT_FALSE(x64::create_backend(0).has_value());
+  EXPECT_FALSE(x64::create_backend(size_t{1} << 40).has_value());
+}
+
+}  // namespace
+}  // namespace panda::test

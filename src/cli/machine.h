@@ -1,0 +1,59 @@
+// A whole machine, assembled: RAM, clock, CPU, engine and, where it runs live, the PC board with a
+// kernel loaded. For a replay there is no board: the log takes its place.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/virtual_clock.h"
+#include "board/pc.h"
+#include "cli/options.h"
+#include "exec/backend.h"
+#include "exec/engine.h"
+#include "guest/x86/frontend.h"
+#include "memory/guest_memory.h"
+#include "replay/replayer.h"
+#include "snapshot/snapshot.h"
+
+namespace panda::cli {
+
+class Machine {
+ public:
+  static Result<std::unique_ptr<Machine>> create_live(const Config& config, device::CharBackend& serial);
+  static Result<std::unique_ptr<Machine>> create_replay(const Config& config);
+
+  [[nodiscard]] exec::Engine& engine() { return *engine_; }
+  [[nodiscard]] board::Pc* board() { return board_.get(); }               // null in a replay
+  [[nodiscard]] replay::Replayer* replayer() { return replayer_.get(); }  // null when live
+  [[nodiscard]] Outside& outside() { return board_ ? static_cast<Outside&>(*board_) : *replayer_; }
+  [[nodiscard]] const snapshot::MachineDescription& description() const { return description_; }
+
+  // Live, between two instructions: devices, CPU and kernel as at power-on; the clock goes on.
+  Status reset();
+
+ private:
+  Machine() = default;
+  static Result<std::unique_ptr<Machine>> create_core(const Config& config,
+                                                      const snapshot::MachineDescription& description,
+                                                      unsigned clock_shift);
+  Status load_kernel();
+
+  snapshot::MachineDescription description_;
+  std::unique_ptr<GuestMemory> memory_;
+  VirtualClock clock_;
+  std::unique_ptr<x86::X86Frontend> frontend_;
+  std::unique_ptr<exec::Backend> backend_;
+  std::unique_ptr<exec::Engine> engine_;
+  std::unique_ptr<board::Pc> board_;
+  std::unique_ptr<replay::Replayer> replayer_;
+  std::vector<uint8_t> kernel_;
+  std::vector<uint8_t> initrd_;
+  std::string append_;
+};
+
+// What -cpu help prints.
+[[nodiscard]] std::string cpu_help(std::string_view architecture);
+
+}  // namespace panda::cli

@@ -1,0 +1,72 @@
+#include "guest/x86/decoder.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace panda::x86 {
+
+namespace {
+struct DecoderSetup {
+  ZydisMachineMode mode;
+  ZydisStackWidth stack;
+};
+// Stack width only affects Zydis's hidden stack operands, which the translators don't use.
+constexpr DecoderSetup kSetups[] = {
+    {ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64},
+    {ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32},
+    {ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16},
+    {ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_STACK_WIDTH_16},
+};
+// Encodings of extensions that no CPU model has are the NOPs they were before.
+constexpr ZydisDecoderMode kOff[] = {ZYDIS_DECODER_MODE_MPX, ZYDIS_DECODER_MODE_CET, ZYDIS_DECODER_MODE_CLDEMOTE,
+                                     ZYDIS_DECODER_MODE_WBNOINVD, ZYDIS_DECODER_MODE_KNC};
+}  // namespace
+
+Decoder::Decoder() {
+  for (unsigned i = 0; i < std::size(kSetups); ++i) {
+    PANDA_CHECK(ZYAN_SUCCESS(ZydisDecoderInit(&decoders_[i], kSetups[i].mode, kSetups[i].stack)));
+    for (const ZydisDecoderMode mode : kOff) {
+      PANDA_CHECK(ZYAN_SUCCESS(ZydisDecoderEnableMode(&decoders_[i], mode, ZYAN_FALSE)));
+    }
+  }
+}
+
+DecodeStatus Decoder::decode(std::span<const uint8_t> bytes, uint64_t flags, DecodedInsn& out) const {
+  unsigned which = 2;
+  if ((flags & kModeCs64) != 0) {
+    which = 0;
+  } else if ((flags & kModeCs32) != 0) {
+    which = 1;
+  } else if ((flags & kModePe) == 0 || (flags & kModeVm) != 0) {
+    which = 3;
+  }
+  const size_t size = std::min<size_t>(bytes.size(), kMaxInsnBytes);
+  const ZyanStatus status = ZydisDecoderDecodeFull(&decoders_[which], bytes.data(), size, &out.insn, out.ops);
+  if (ZYAN_SUCCESS(status)) return DecodeStatus::Ok;
+  if (status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG) return DecodeStatus::TooLong;
+  if (status == ZYDIS_STATUS_NO_MORE_DATA) {
+    return size >= kMaxInsnBytes ? DecodeStatus::TooLong : DecodeStatus::Truncated;
+  }
+  return DecodeStatus::Undefined;
+}
+
+bool is_general_register(ZydisRegister r) { return r >= ZYDIS_REGISTER_AL && r <= ZYDIS_REGISTER_R15; }
+
+GeneralRegister general_register(ZydisRegister r) {
+  PANDA_CHECK(is_general_register(r));
+  if (r >= ZYDIS_REGISTER_RAX) return {static_cast<unsigned>(r - ZYDIS_REGISTER_RAX), 8, false};
+  if (r >= ZYDIS_REGISTER_EAX) return {static_cast<unsigned>(r - ZYDIS_REGISTER_EAX), 4, false};
+  if (r >= ZYDIS_REGISTER_AX) return {static_cast<unsigned>(r - ZYDIS_REGISTER_AX), 2, false};
+  // Zydis's order: AL CL DL BL, AH CH DH BH, SPL BPL SIL DIL, R8B ...
+  if (r >= ZYDIS_REGISTER_SPL) return {static_cast<unsigned>(r - ZYDIS_REGISTER_SPL) + R_ESP, 1, false};
+  if (r >= ZYDIS_REGISTER_AH) return {static_cast<unsigned>(r - ZYDIS_REGISTER_AH), 1, true};
+  return {static_cast<unsigned>(r - ZYDIS_REGISTER_AL), 1, false};
+}
+
+unsigned segment_register(ZydisRegister r) {
+  PANDA_CHECK(r >= ZYDIS_REGISTER_ES && r <= ZYDIS_REGISTER_GS);
+  return static_cast<unsigned>(r - ZYDIS_REGISTER_ES);  // Zydis and the manual order them alike
+}
+
+}  // namespace panda::x86

@@ -1,0 +1,179 @@
+#include "guest/x86/frontend.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "guest/x86/cpuid.h"
+#include "guest/x86/state_io.h"
+#include "guest/x86/system.h"
+
+namespace panda::x86 {
+
+using exec::InsnEnd;
+
+namespace {
+
+const State& state_of(const VcpuContext& cpu) { return *reinterpret_cast<const State*>(&cpu + 1); }
+State& state_of(VcpuContext& cpu) { return *static_cast<State*>(cpu.state()); }
+
+constexpr uint64_t kDr6SingleStep = 1 << 14;
+
+}  // namespace
+
+X86Frontend::X86Frontend(bool is_64bit_target, uint32_t cpu_model) : layout_{is_64bit_target}, cpu_model_(cpu_model) {}
+
+// ---- Mmu
+
+bool X86Frontend::translate(VcpuContext& cpu, uint64_t address, Access access, unsigned mode, bool probe,
+                            Translation& out) noexcept {
+  return walk(Cpu(cpu), address, access, static_cast<MmuMode>(mode), probe, out);
+}
+
+// Alignment is demanded either by the AC flag or by the instruction itself (MOVAPS, CMPXCHG16B).
+void X86Frontend::misaligned(VcpuContext& cpu, uint64_t, Access) noexcept {
+  const bool checked = (state_of(cpu).hflags & kModeAc) != 0;
+  raise(Cpu(cpu), checked ? kAC : kGP, uint16_t{0});
+}
+
+// ---- translation
+
+exec::UnitKey X86Frontend::current_key(VcpuContext& cpu) {
+  const State& s = state_of(cpu);
+  if (!features_read_) read_features(s);
+  shadow_at_start_ = s.inhibit_irq != 0;
+  trap_at_start_ = (s.eflags & kTF) != 0;
+  if ((s.hflags & kModeCs64) != 0) return {.pc = s.eip, .pc_base = 0, .flags = s.hflags};
+  const uint64_t base = s.segs[R_CS].base;
+  const uint64_t linear = (base + s.eip) & 0xffff'ffff;
+  return {.pc = linear, .pc_base = linear - (s.eip & 0xffff'ffff), .flags = s.hflags};
+}
+
+unsigned X86Frontend::fetch_mode(uint64_t flags) { return (flags & kModeCplMask) == 3 ? kMmuUser : kMmuKernel; }
+
+void X86Frontend::begin_unit(const exec::UnitKey&) { known_ = {}; }
+
+void X86Frontend::read_features(const State& s) {
+  features_ = 0;
+  for (unsigned f = 0; f <= static_cast<unsigned>(Feature::Prefetchw); ++f) {
+    if (f == 0 || has_feature(s, static_cast<Feature>(f))) features_ |= uint64_t{1} << f;
+  }
+  features_read_ = true;
+}
+
+DecodeStatus X86Frontend::decode(const exec::InsnRequest& request) {
+  const size_t size = std::min<size_t>(request.bytes.size(), kMaxInsnBytes);
+  if (size == decoded_size_ && request.flags == decoded_flags_ &&
+      std::memcmp(decoded_bytes_, request.bytes.data(), size) == 0) {
+    return decoded_status_;
+  }
+  decoded_size_ = size;
+  decoded_flags_ = request.flags;
+  std::memcpy(decoded_bytes_, request.bytes.data(), size);
+  decoded_status_ = decoder_.decode(request.bytes, request.flags, decoded_);
+  return decoded_status_;
+}
+
+unsigned X86Frontend::insn_size(const exec::InsnRequest& request) {
+  switch (decode(request)) {
+    case DecodeStatus::Ok:
+      return decoded_.insn.length;
+    case DecodeStatus::Truncated:
+      return 0;
+    default:
+      return 1;
+  }
+}
+
+exec::InsnResult X86Frontend::translate(const exec::InsnRequest& request, ir::Builder& b) {
+  const DecodeStatus status = decode(request);
+  if (status == DecodeStatus::Truncated) return {InsnEnd::NeedBytes, 0};
+  if (status != DecodeStatus::Ok) {
+    DecodedInsn nothing{};
+    nothing.insn.length = 1;
+    InsnContext x(b, nothing.insn, nothing.ops, request, layout_, known_, features_);
+    if (status == DecodeStatus::TooLong) {
+      x.raise(kGP, uint16_t{0});
+    } else {
+      x.raise(kUD);
+    }
+    return {InsnEnd::Closed, status == DecodeStatus::TooLong ? kMaxInsnBytes : 1};
+  }
+  return {emit(request, b), decoded_.insn.length};
+}
+
+InsnEnd X86Frontend::emit(const exec::InsnRequest& request, ir::Builder& b) {
+  if (request.first) known_ = {};
+  InsnContext x(b, decoded_.insn, decoded_.ops, request, layout_, known_, features_);
+  const FoundRow found = rows_.find(decoded_);
+  if (found.row == nullptr || !x.has(found.row->feature)) {
+    x.raise(kUD);
+    return InsnEnd::Closed;
+  }
+  const size_t blocks = b.unit().blocks.size();
+  const InsnEnd end = found.row->translate(x);
+  // A new block has no values of the last one; the system chapter's helpers may change any flag.
+  if (b.unit().blocks.size() != blocks || found.chapter == Chapter::System) known_ = {};
+  return end;
+}
+
+// ---- running
+
+void X86Frontend::set_pc(VcpuContext& cpu, uint64_t pc) { state_of(cpu).eip = layout_.is64 ? pc : pc & 0xffff'ffff; }
+
+uint64_t X86Frontend::get_pc(const VcpuContext& cpu) { return state_of(cpu).eip; }
+
+bool X86Frontend::deliver_exception(VcpuContext& cpu) { return deliver_pending(Cpu(cpu)); }
+
+bool X86Frontend::after_exact(VcpuContext& cpu) {
+  State& s = state_of(cpu);
+  if (shadow_at_start_) s.inhibit_irq = 0;
+  if (!trap_at_start_) return false;
+  // Single-step trap: a debug exception whose return address is the next instruction.
+  Cpu x(cpu);
+  x.set_dr(6, x.dr(6) | kDr6SingleStep);
+  raise(x, kDB);
+  cpu.request(ExitRequest::None);
+  deliver_pending(x);
+  return true;
+}
+
+bool X86Frontend::wants_single_step(const VcpuContext& cpu) {
+  const State& s = state_of(cpu);
+  return s.inhibit_irq != 0 || (s.eflags & kTF) != 0;
+}
+
+bool X86Frontend::accepts_interrupt(const VcpuContext& cpu) {
+  const State& s = state_of(cpu);
+  return (s.eflags & kIF) != 0 && s.inhibit_irq == 0;
+}
+
+bool X86Frontend::deliver_interrupt(VcpuContext& cpu, uint8_t vector) {
+  state_of(cpu).halted = 0;
+  return deliver_external(Cpu(cpu), vector);
+}
+
+bool X86Frontend::halted(const VcpuContext& cpu) { return state_of(cpu).halted != 0; }
+
+void X86Frontend::wake(VcpuContext& cpu) { state_of(cpu).halted = 0; }
+
+void X86Frontend::reset(VcpuContext& cpu) {
+  State& s = state_of(cpu);
+  s.is_64bit_target = layout_.is64 ? 1 : 0;
+  s.cpu_model = cpu_model_;
+  x86::reset(Cpu(cpu));
+  s.env_ptr = &s;
+  read_features(s);
+}
+
+// ---- for people
+
+std::string X86Frontend::describe_registers(const VcpuContext& cpu) { return x86::describe_registers(state_of(cpu)); }
+
+std::string X86Frontend::save_state(const VcpuContext& cpu) { return x86::save_state(state_of(cpu)); }
+
+bool X86Frontend::load_state(VcpuContext& cpu, std::string_view bytes) {
+  features_read_ = false;
+  return x86::load_state(state_of(cpu), bytes);
+}
+
+}  // namespace panda::x86

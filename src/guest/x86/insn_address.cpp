@@ -1,0 +1,80 @@
+// InsnContext: effective addresses, segmentation, loads and stores.
+#include "base/check.h"
+#include "guest/x86/decoder.h"
+#include "guest/x86/insn_context.h"
+#include "guest/x86/integer_helpers.h"
+
+namespace panda::x86 {
+
+namespace {
+constexpr uint32_t segment_base(unsigned seg) {
+  return static_cast<uint32_t>(offsetof(State, segs) + seg * sizeof(SegmentCache) + offsetof(SegmentCache, base));
+}
+}  // namespace
+
+// Arithmetic is done at the address size, which truncates for free.
+Value InsnContext::effective_address(const ZydisDecodedOperand& op) {
+  PANDA_CHECK(op.type == ZYDIS_OPERAND_TYPE_MEMORY);
+  const Type type = address_type();
+  const uint64_t mask = ir::mask_of(type);
+  const auto& mem = op.mem;
+  auto displacement = static_cast<uint64_t>(mem.disp.value);
+  if (!mem.disp.has_displacement) displacement = 0;
+  if (mem.base == ZYDIS_REGISTER_RIP || mem.base == ZYDIS_REGISTER_EIP) {
+    return b.konst(type, (next_pc() + displacement) & mask);
+  }
+  Value sum;
+  if (mem.base != ZYDIS_REGISTER_NONE) {
+    const unsigned number = general_register(mem.base).number;
+    sum = reg(number, type);
+    if (number == R_ESP) displacement += stack_adjust;
+  }
+  if (mem.index != ZYDIS_REGISTER_NONE && mem.type != ZYDIS_MEMOP_TYPE_MIB) {
+    Value index = reg(general_register(mem.index).number, type);
+    if (mem.scale > 1) {
+      const unsigned shift = mem.scale == 2 ? 1 : mem.scale == 4 ? 2 : 3;
+      index = b.shift(ir::Op::shl, index, b.i8(shift));
+    }
+    sum = sum.valid() ? b.add(sum, index) : index;
+  }
+  displacement &= mask;
+  if (!sum.valid()) return b.konst(type, displacement);
+  return displacement == 0 ? sum : b.add(sum, b.konst(type, displacement));
+}
+
+Memory InsnContext::segment_address(unsigned seg, Value offset, unsigned access_bytes, bool write) {
+  if (is64()) {
+    Value linear = b.zext(Type::I64, offset);
+    if (seg == R_FS || seg == R_GS) linear = b.add(linear, b.get(layout.word(), segment_base(seg)));
+    return {linear};
+  }
+  if (mode(kModeLimits)) {
+    call(kHelperCheckSegment, {b.i32(seg), b.zext(Type::I64, offset), b.i32(access_bytes | (write ? 0x10000u : 0u))});
+  }
+  const bool based = seg == R_FS || seg == R_GS || seg == R_CS || mode(kModeAddSeg);
+  if (!based) return {b.zext(Type::I64, offset)};
+  const Value base = b.trunc(Type::I32, b.get(layout.word(), segment_base(seg)));
+  return {b.zext(Type::I64, b.add(b.zext(Type::I32, offset), base))};
+}
+
+Memory InsnContext::address(const ZydisDecodedOperand& op, unsigned access_bytes, bool write_access) {
+  const ZydisRegister segment = op.mem.segment;
+  const unsigned seg = segment == ZYDIS_REGISTER_NONE ? unsigned{R_DS} : segment_register(segment);
+  return segment_address(seg, effective_address(op), access_bytes, write_access);
+}
+
+ir::MemInfo InsnContext::mem_info(Type type, bool for_write, unsigned align) const {
+  const unsigned bytes = ir::size_bytes(type);
+  if (align == 0 && mode(kModeAc) && bytes > 1) align = bytes;
+  return {.mode = mmu_mode(flags()), .for_write = for_write, .align = static_cast<uint8_t>(align)};
+}
+
+Value InsnContext::load(const Memory& m, Type type, bool for_write, unsigned align) {
+  return b.load(type, m.linear, mem_info(type, for_write, align));
+}
+
+void InsnContext::store(const Memory& m, Value v, unsigned align) {
+  b.store(m.linear, v, mem_info(v.type, false, align));
+}
+
+}  // namespace panda::x86

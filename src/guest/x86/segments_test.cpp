@@ -1,0 +1,173 @@
+#include "guest/x86/system_test_fixture.h"
+
+namespace panda::x86 {
+namespace {
+
+using Segments = SystemTest;
+
+TEST_F(Segments, RealModeKeepsLimit) {
+  ASSERT_TRUE(load_segment(cpu(), R_DS, 0x1234));
+  EXPECT_EQ(s().segs[R_DS].base, 0x12340u);
+  EXPECT_EQ(s().segs[R_DS].limit, 0xffffu);
+  s().segs[R_DS].limit = 0xffff'ffff;
+  ASSERT_TRUE(load_segment(cpu(), R_DS, 0));
+  EXPECT_EQ(s().segs[R_DS].limit, 0xffff'ffffu);
+}
+
+TEST_F(Segments, ProtectedModeChecks) {
+  flat32();
+  put_descriptor(kGdt, 9, 0x123456, 0xfffff, 0x00c0'9000);   // read-only data, ring 0
+  put_descriptor(kGdt, 10, 0, 0xfffff, 0x00c0'1200);         // not present
+  put_descriptor(kGdt, 11, 0, 0xfffff, 0x00c0'9800);         // execute-only code
+  const auto refused = [this](unsigned seg, uint16_t selector, int vector) {
+    EXPECT_FALSE(load_segment(cpu(), seg, selector));
+    const Fault f = take_fault();
+    EXPECT_EQ(f.vector, vector) << std::hex << selector;
+    EXPECT_EQ(f.code, selector & 0xfffc);
+  };
+  ASSERT_TRUE(load_segment(cpu(), R_DS, 9 * 8));
+  EXPECT_EQ(s().segs[R_DS].base, 0x123456u);
+  EXPECT_EQ(s().segs[R_DS].limit, 0xffff'ffffu);
+  EXPECT_NE(peek(kGdt + 9 * 8 + 4) & kDescAccessed, 0u);
+  EXPECT_NE(s().segs[R_DS].flags & kDescAccessed, 0u);
+  refused(R_SS, 9 * 8, kGP);
+  refused(R_DS, 10 * 8, kNP);
+  refused(R_SS, 10 * 8, kSS);
+  refused(R_DS, 11 * 8, kGP);
+  refused(R_SS, kData3, kGP);
+  refused(R_DS, 0x80, kGP);   // beyond the GDT
+  refused(R_DS, 0x0c, kGP);   // no LDT
+  refused(R_SS, 0, kGP);
+  ASSERT_TRUE(load_segment(cpu(), R_ES, 3));
+  EXPECT_EQ(s().segs[R_ES].flags, 0u);
+  to_ring3(0x1000, 0x6000, 2);
+  refused(R_DS, kData0, kGP);
+  ASSERT_TRUE(load_segment(cpu(), R_DS, kData3));
+}
+
+TEST_F(Segments, TaskRegisterBecomesBusy) {
+  flat32();
+  EXPECT_EQ(peek(kGdt + 0x2c) >> 8 & 15, unsigned{kTypeTss32Busy});
+  EXPECT_FALSE(load_task_register(cpu(), kTssSel));
+  EXPECT_EQ(take_fault().code, kTssSel);
+}
+
+TEST_F(Segments, ModeBits) {
+  flat32();
+  EXPECT_EQ(s().hflags & (kModePe | kModeCs32 | kModeSs32 | kModeAddSeg | kModeLimits | kModeCsLimit),
+            uint64_t{kModePe} | kModeCs32 | kModeSs32);
+  ASSERT_TRUE(load_segment(cpu(), R_ES, 0));
+  update_hflags(cpu());
+  EXPECT_NE(s().hflags & kModeLimits, 0u);
+}
+
+TEST_F(Segments, CallGateSwitchesStackAndCopiesParameters) {
+  flat32();
+  put(kGdt + 9 * 8, uint32_t{kHandler} | uint32_t{kCode0} << 16);
+  put(kGdt + 9 * 8 + 4, uint32_t{0x0000'ec02});  // 32-bit call gate, DPL 3, two parameters
+  to_ring3(0x1000, 0x6000, 0x202);
+  put<uint32_t>(0x6000, 0xaaaa);
+  put<uint32_t>(0x6004, 0xbbbb);
+  ASSERT_TRUE(far_call(cpu(), 9 * 8 + 3, 0x9999, 4, 0x1007));
+  EXPECT_EQ(s().eip, kHandler);
+  EXPECT_EQ(cpu().cpl(), 0u);
+  EXPECT_EQ(cpu().reg(R_ESP), 0x8000u - 24);
+  const uint32_t expected[] = {0x1007, kCode3, 0xaaaa, 0xbbbb, 0x6000, kData3};
+  for (unsigned i = 0; i < 6; i++) EXPECT_EQ(peek(0x8000 - 24 + i * 4), expected[i]) << i;
+  ASSERT_TRUE(far_return(cpu(), 4, 8));
+  EXPECT_EQ(cpu().cpl(), 3u);
+  EXPECT_EQ(s().eip, 0x1007u);
+  EXPECT_EQ(cpu().reg(R_ESP), 0x6008u) << "parameters are released on both stacks";
+}
+
+TEST_F(Segments, DirectFarTransferChecksPrivilege) {
+  flat32();
+  EXPECT_FALSE(far_jump(cpu(), kCode3, 0, 4, 0));
+  EXPECT_EQ(take_fault().code, kCode3 & 0xfffc);
+  EXPECT_FALSE(far_jump(cpu(), kData0, 0, 4, 0));
+  EXPECT_EQ(take_fault().vector, kGP);
+  EXPECT_FALSE(far_jump(cpu(), 0, 0, 4, 0));
+  EXPECT_EQ(take_fault().code, 0);
+  // A return inwards is refused.
+  to_ring3(0x1000, 0x6000, 2);
+  put<uint32_t>(0x6000, 0x4000);
+  put<uint32_t>(0x6004, kCode0);
+  EXPECT_FALSE(far_return(cpu(), 4, 0));
+  EXPECT_EQ(take_fault().code, kCode0);
+}
+
+TEST_F(Segments, TaskSwitchAndReturn) {
+  flat32();
+  constexpr uint64_t kNew = 0x3800;
+  put_descriptor(kGdt, 9, kNew, 0x67, 0x0000'8900);
+  put<uint32_t>(kNew + 0x20, 0x4444);       // EIP
+  put<uint32_t>(kNew + 0x24, 0x202);        // EFLAGS
+  put<uint32_t>(kNew + 0x28, 0xcafe);       // EAX
+  put<uint32_t>(kNew + 0x38, 0x7800);       // ESP
+  put<uint32_t>(kNew + 0x48, kData0);       // ES
+  put<uint32_t>(kNew + 0x4c, kCode0);       // CS
+  put<uint32_t>(kNew + 0x50, kData0);       // SS
+  put<uint32_t>(kNew + 0x54, kData0);       // DS
+  cpu().set_reg(R_EAX, 0x1111);
+  EXPECT_FALSE(far_call(cpu(), 9 * 8, 0, 4, 0x4007));
+  EXPECT_EQ(context_->exit_request, static_cast<uint32_t>(ExitRequest::Restart)) << "asks for an exact unit";
+  context_->request(ExitRequest::None);
+  context_->exact = 1;
+  ASSERT_TRUE(far_call(cpu(), 9 * 8, 0, 4, 0x4007));
+  EXPECT_EQ(s().eip, 0x4444u);
+  EXPECT_EQ(cpu().reg(R_EAX), 0xcafeu);
+  EXPECT_EQ(cpu().reg(R_ESP), 0x7800u);
+  EXPECT_EQ(s().tr.selector, 9u * 8);
+  EXPECT_NE(cpu().eflags() & kNT, 0u);
+  EXPECT_NE(cpu().cr(0) & kCr0Ts, 0u);
+  EXPECT_EQ(peek<uint16_t>(kNew), kTssSel);
+  EXPECT_EQ(peek(kTss + 0x28), 0x1111u);
+  EXPECT_EQ(peek(kTss + 0x20), 0x4007u);
+  ASSERT_TRUE(interrupt_return(cpu(), 4, 0x4445));
+  EXPECT_EQ(s().tr.selector, kTssSel);
+  EXPECT_EQ(s().eip, 0x4007u);
+  EXPECT_EQ(cpu().reg(R_EAX), 0x1111u);
+  EXPECT_EQ(cpu().eflags() & kNT, 0u);
+  EXPECT_EQ(peek(kGdt + 9 * 8 + 4) & kDescTssBusy, 0u);
+  EXPECT_EQ(peek(kNew + 0x20), 0x4445u);
+}
+
+TEST_F(Segments, TaskSwitchFaultBelongsToTheNewTask) {
+  flat32();
+  put_gate(kTS, kCode0, 0x6666, kTypeIntGate32, 0);
+  constexpr uint64_t kNew = 0x3800;
+  put_descriptor(kGdt, 9, kNew, 0x67, 0x0000'8900);
+  put<uint32_t>(kNew + 0x20, 0x4444);
+  put<uint32_t>(kNew + 0x38, 0x7800);
+  put<uint32_t>(kNew + 0x4c, kCode0);
+  put<uint32_t>(kNew + 0x50, kData0);
+  put<uint32_t>(kNew + 0x54, 0x7f0);  // DS: no such descriptor
+  context_->exact = 1;
+  EXPECT_FALSE(far_jump(cpu(), 9 * 8, 0, 4, 0x4007));
+  EXPECT_EQ(s().exception_index, kTS);
+  s().eip = 0x4000;  // what the engine does on a fault
+  ASSERT_TRUE(deliver_pending(cpu()));
+  EXPECT_EQ(s().eip, 0x6666u);
+  EXPECT_EQ(peek(0x7800 - 16), 0x7f0u);
+  EXPECT_EQ(peek(0x7800 - 12), 0x4444u);
+}
+
+TEST_F(Segments, Ports) {
+  flat32();
+  put<uint16_t>(kTss + 0x66, 0x68);
+  s().tr.limit = 0x68 + 0x20;
+  std::vector<uint8_t> map(0x21, 0xff);
+  map[0x70 / 8] = 0xfc;  // ports 0x70 and 0x71
+  memory_->write(GuestPhysAddr(kTss + 0x68), map.data(), map.size());
+  ASSERT_TRUE(check_port(cpu(), 0x60, 1)) << "ring 0";
+  to_ring3(0x1000, 0x6000, 2);
+  EXPECT_TRUE(check_port(cpu(), 0x71, 1));
+  EXPECT_TRUE(check_port(cpu(), 0x70, 2));
+  EXPECT_FALSE(check_port(cpu(), 0x71, 2));
+  EXPECT_EQ(take_fault().vector, kGP);
+  EXPECT_FALSE(check_port(cpu(), 0x3f8, 1)) << "beyond the TSS";
+  take_fault();
+}
+
+}  // namespace
+}  // namespace panda::x86

@@ -1,0 +1,106 @@
+#include "guest/x86/translate_fp.h"
+
+#include "guest/x86/simd_helpers.h"
+#include "guest/x86/x87_helpers.h"
+
+namespace panda::x86 {
+namespace {
+
+constexpr uint32_t mm_offset(unsigned n) { return static_cast<uint32_t>(offsetof(State, fpregs)) + 16 * n; }
+
+}  // namespace
+
+bool sse_ready(InsnContext& x) {
+  if (x.mode(kModeEm) || !x.mode(kModeOsfxsr)) {
+    x.raise(kUD);
+    return false;
+  }
+  if (x.mode(kModeTs)) {
+    x.raise(kNM, {});
+    return false;
+  }
+  return true;
+}
+
+bool mmx_ready(InsnContext& x) {
+  if (x.mode(kModeEm)) {
+    x.raise(kUD);
+    return false;
+  }
+  if (x.mode(kModeTs)) {
+    x.raise(kNM);
+    return false;
+  }
+  if (!x.mode(kModeFpuFlat)) x.call(kFpuCheckPending);
+  return true;
+}
+
+bool x87_ready(InsnContext& x) {
+  if (x.mode(kModeEm | kModeTs)) {
+    x.raise(kNM);
+    return false;
+  }
+  return true;
+}
+
+bool is_xmm(const ZydisDecodedOperand& op) {
+  return op.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(op.reg.value) == ZYDIS_REGCLASS_XMM;
+}
+
+bool is_mmx(const ZydisDecodedOperand& op) {
+  return op.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(op.reg.value) == ZYDIS_REGCLASS_MMX;
+}
+
+unsigned xmm_number(const ZydisDecodedOperand& op) { return static_cast<unsigned>(op.reg.value - ZYDIS_REGISTER_XMM0); }
+unsigned mmx_number(const ZydisDecodedOperand& op) { return static_cast<unsigned>(op.reg.value - ZYDIS_REGISTER_MM0); }
+
+Value get_xmm(InsnContext& x, const ZydisDecodedOperand& op) { return x.b.get(Type::V128, xmm_offset(xmm_number(op))); }
+
+void set_xmm(InsnContext& x, const ZydisDecodedOperand& op, Value v) { x.b.set(xmm_offset(xmm_number(op)), v); }
+
+Value read_xmm(InsnContext& x, const ZydisDecodedOperand& op, bool aligned) {
+  if (!is_memory(op)) return get_xmm(x, op);
+  return x.load(x.address(op, 16, false), Type::V128, false, aligned ? 16 : 0);
+}
+
+Value read_low(InsnContext& x, const ZydisDecodedOperand& op, Type type) {
+  if (is_memory(op)) return x.load(x.address(op, ir::size_bytes(type), false), type);
+  return x.b.emit(Op::vlow, type, {get_xmm(x, op)});
+}
+
+Value read_low_vector(InsnContext& x, const ZydisDecodedOperand& op, Type type) {
+  if (!is_memory(op)) return get_xmm(x, op);
+  return x.b.emit(Op::vzext, Type::V128, {read_low(x, op, type)});
+}
+
+Value read_mm(InsnContext& x, const ZydisDecodedOperand& op) {
+  if (!is_memory(op)) return get_mm(x, mmx_number(op));
+  if (op.size == 32) return x.b.zext(Type::I64, x.load(x.address(op, 4, false), Type::I32));
+  return x.load(x.address(op, 8, false), Type::I64);
+}
+
+Value get_mm(InsnContext& x, unsigned number) { return x.b.get(Type::I64, mm_offset(number)); }
+
+void set_mm(InsnContext& x, unsigned number, Value v) {
+  x.b.set(mm_offset(number), v);
+  x.b.set(mm_offset(number) + 8, x.b.konst(Type::I16, 0xffff));  // as a register load leaves the exponent
+}
+
+void enter_mmx(InsnContext& x) {
+  x.b.set(offsetof(State, fpstt), x.b.i32(0));
+  x.b.set(offsetof(State, fptags), x.b.i64(0));
+}
+
+void write_gpr(InsnContext& x, const ZydisDecodedOperand& op, Value v32) {
+  x.set_reg(op.reg.value, x.b.zext(op.size == 64 ? Type::I64 : Type::I32, v32));
+}
+
+SseExceptionScope::SseExceptionScope(InsnContext& x) : x_(x), checked_(x.mode(kModeFpUnmasked)) {
+  if (checked_) x_.call(kSseExceptionsBegin);
+}
+
+void SseExceptionScope::check() {
+  if (checked_) x_.call(kSseExceptionsCheck);
+}
+
+}  // namespace panda::x86

@@ -1,0 +1,71 @@
+// What the x87, MMX and SSE translators share: availability checks, register and operand access,
+// and the checked form of SSE arithmetic for guests that unmask its exceptions.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "guest/x86/fpu_state.h"
+#include "guest/x86/insn_context.h"
+#include "guest/x86/rows.h"
+
+namespace panda::x86 {
+
+using exec::InsnEnd;
+using ir::Op;
+
+// A string as a template argument: names of helper descriptors.
+template <size_t n>
+struct FixedString {
+  char text[n];
+  consteval FixedString(const char (&s)[n]) { std::copy_n(s, n, text); }
+};
+
+// --- availability. False: the exception is raised and the block closed; return InsnEnd::Closed.
+[[nodiscard]] bool sse_ready(InsnContext& x);  // #UD: CR0.EM or not CR4.OSFXSR; #NM: CR0.TS
+[[nodiscard]] bool mmx_ready(InsnContext& x);  // #UD: CR0.EM; #NM: CR0.TS; #MF: x87 exception pending
+[[nodiscard]] bool x87_ready(InsnContext& x);  // #NM: CR0.EM or TS
+
+// --- operands
+[[nodiscard]] constexpr uint32_t xmm_offset(unsigned n) {
+  return static_cast<uint32_t>(offsetof(State, xmm_regs)) + 64 * n;
+}
+[[nodiscard]] bool is_xmm(const ZydisDecodedOperand& op);
+[[nodiscard]] bool is_mmx(const ZydisDecodedOperand& op);
+[[nodiscard]] inline bool is_memory(const ZydisDecodedOperand& op) { return op.type == ZYDIS_OPERAND_TYPE_MEMORY; }
+[[nodiscard]] inline uint8_t immediate8(const ZydisDecodedOperand& op) { return static_cast<uint8_t>(op.imm.value.u); }
+[[nodiscard]] unsigned xmm_number(const ZydisDecodedOperand& op);
+[[nodiscard]] unsigned mmx_number(const ZydisDecodedOperand& op);
+
+Value get_xmm(InsnContext& x, const ZydisDecodedOperand& op);
+void set_xmm(InsnContext& x, const ZydisDecodedOperand& op, Value v);
+// XMM register, or 16 bytes of memory (aligned: #GP where not, as legacy SSE demands).
+Value read_xmm(InsnContext& x, const ZydisDecodedOperand& op, bool aligned = true);
+// Lane 0 of an XMM register, or memory of `type`'s size. F32, F64, I32 or I64.
+Value read_low(InsnContext& x, const ZydisDecodedOperand& op, Type type);
+// As read_low, as a V128 with the rest of it unspecified (register) or zero (memory).
+Value read_low_vector(InsnContext& x, const ZydisDecodedOperand& op, Type type);
+// MMX register or memory (8 bytes, or 4 zero-extended), as I64.
+Value read_mm(InsnContext& x, const ZydisDecodedOperand& op);
+Value get_mm(InsnContext& x, unsigned number);
+// Writes the register; enter_mmx() does the rest of what an MMX instruction changes.
+void set_mm(InsnContext& x, unsigned number, Value v);
+void enter_mmx(InsnContext& x);  // TOP = 0, all tags valid
+// A general register of 32 or 64 bits from an I32.
+void write_gpr(InsnContext& x, const ZydisDecodedOperand& op, Value v32);
+
+// Around SSE arithmetic: nothing, unless the guest has unmasked an SSE exception (kModeFpUnmasked).
+// Then the flags that the operations between begin and check raise are compared with the masks,
+// and #XM leaves before anything is written.
+class SseExceptionScope {
+ public:
+  explicit SseExceptionScope(InsnContext& x);
+  void check();  // after the operations, before the first set
+
+ private:
+  InsnContext& x_;
+  bool checked_;
+};
+
+}  // namespace panda::x86

@@ -1,0 +1,191 @@
+#include "ir/type_check.h"
+
+namespace panda::ir {
+namespace {
+
+constexpr bool is_wide_int(Type t) { return t == Type::I32 || t == Type::I64; }
+constexpr bool is_lane(Type t) { return (is_int(t) && t != Type::I1) || is_float(t); }
+
+// Ops whose `T` may be I1.
+constexpr bool allows_i1(Op op) {
+  return op == Op::and_ || op == Op::or_ || op == Op::xor_ || op == Op::trunc || op == Op::select;
+}
+
+constexpr bool matches(Sig sig, Type t, const Inst& in) {
+  switch (sig) {
+    case Sig::None:
+      return false;
+    case Sig::Void:
+      return t == Type::Void;
+    case Sig::I1:
+      return t == Type::I1;
+    case Sig::I8:
+      return t == Type::I8;
+    case Sig::I16:
+      return t == Type::I16;
+    case Sig::I32:
+      return t == Type::I32;
+    case Sig::I64:
+      return t == Type::I64;
+    case Sig::F32:
+      return t == Type::F32;
+    case Sig::F64:
+      return t == Type::F64;
+    case Sig::V128:
+      return t == Type::V128;
+    case Sig::T:
+      return t == in.type && is_int(t) && (t != Type::I1 || allows_i1(in.op));
+    case Sig::X:
+      return t == in.type && t != Type::Void;
+    case Sig::Any:
+      return t != Type::Void;
+  }
+  return false;
+}
+
+std::string_view call_error(const Inst& in, const Type* args) {
+  if (in.imm == 0) return "call without a helper";
+  const auto& helper = *reinterpret_cast<const HelperDesc*>(in.imm);
+  if (helper.function == nullptr) return "helper without a function";
+  if (in.type != helper.result) return "result is not of the helper's type";
+  for (unsigned i = 0; i < helper.params.size(); i++) {
+    const bool present = i < in.nargs;
+    if (present != (helper.params[i] != Type::Void)) return "number of operands is not the helper's";
+    if (present && (args[i] != helper.params[i] || !is_int(args[i]))) return "operand is not of the helper's type";
+  }
+  if (in.type != Type::Void && !is_int(in.type)) return "a helper returns an integer or nothing";
+  return {};
+}
+
+// Rules that the rows state in words.
+std::string_view special_error(const Inst& in, const Type* args) {
+  const unsigned bits = size_bits(in.type);
+  switch (in.op) {
+    case Op::set:
+      if (args[0] != in.type) return "type is not that of the stored value";
+      return {};
+    case Op::store:
+      if (args[1] != in.type) return "type is not that of the stored value";
+      [[fallthrough]];
+    case Op::load:
+      if (in.type == Type::I1) return "memory holds no I1";
+      if (MemInfo::unpack(in.imm).pack() != in.imm) return "bad memory information";
+      return {};
+    case Op::mulhu:
+    case Op::mulhs:
+      if (!is_wide_int(in.type)) return "I32 or I64 only";
+      return {};
+    case Op::bswap:
+      if (in.type == Type::I8) return "not of I8";
+      return {};
+    case Op::crc32c:
+      if (!is_int(args[1]) || args[1] == Type::I1) return "data must be I8 to I64";
+      return {};
+    case Op::zext:
+    case Op::sext:
+      if (!is_int(args[0]) || size_bits(args[0]) > bits) return "operand must be a narrower integer";
+      return {};
+    case Op::trunc:
+      if (!is_int(args[0]) || size_bits(args[0]) < bits) return "operand must be a wider integer";
+      return {};
+    case Op::deposit:
+    case Op::extract: {
+      const uint64_t bit = in.imm & 0xff;
+      const uint64_t width = in.imm >> 8;
+      if (width == 0 || width > bits || bit + width > bits) return "bit field outside the value";
+      return {};
+    }
+    case Op::icmp:
+      if (!is_int(args[0]) || args[0] != args[1]) return "operands must be integers of one type";
+      if (in.imm > static_cast<uint64_t>(Cond::Sge)) return "bad condition";
+      if (args[0] == Type::I1 && in.imm >= static_cast<uint64_t>(Cond::Slt)) return "an I1 has no sign";
+      return {};
+    case Op::fcmp_mask:
+      if (in.imm > 7) return "bad predicate";
+      [[fallthrough]];
+    case Op::fadd:
+    case Op::fsub:
+    case Op::fmul:
+    case Op::fdiv:
+    case Op::fmin:
+    case Op::fmax:
+    case Op::fsqrt:
+    case Op::fround:
+      if (!is_float(in.type)) return "F32 or F64 only";
+      if (in.op == Op::fround && in.imm > 15) return "bad rounding immediate";
+      return {};
+    case Op::fucomi:
+    case Op::fcomi:
+      if (!is_float(args[0]) || args[0] != args[1]) return "operands must be floats of one type";
+      return {};
+    case Op::int_to_f32:
+    case Op::int_to_f64:
+      if (!is_wide_int(args[0])) return "operand must be I32 or I64";
+      return {};
+    case Op::float_to_int:
+    case Op::float_to_int_trunc:
+      if (!is_wide_int(in.type) || !is_float(args[0])) return "from F32 or F64 to I32 or I64 only";
+      return {};
+    case Op::bitcast:
+      if (bits != size_bits(args[0]) || bits < 32) return "sizes differ";
+      return {};
+    case Op::vlow:
+      if (!is_wide_int(in.type) && !is_float(in.type)) return "lane must have 32 or 64 bits";
+      return {};
+    case Op::vzext:
+      if (!is_wide_int(args[0]) && !is_float(args[0])) return "lane must have 32 or 64 bits";
+      return {};
+    case Op::vget_lane:
+      if (in.imm >= 16 / size_bytes(in.type)) return "no such lane";
+      return {};
+    case Op::vset_lane:
+      if (!is_lane(args[1])) return "bad lane type";
+      if (in.imm >= 16 / size_bytes(args[1])) return "no such lane";
+      return {};
+    case Op::vmovmsk:
+      if (in.aux != 1 && in.aux != 4 && in.aux != 8) return "lane bytes must be 1, 4 or 8";
+      return {};
+    case Op::vcmp_f32:
+    case Op::vcmp_f64:
+      if (in.imm > 7) return "bad predicate";
+      return {};
+    case Op::konst:
+      if (in.type != Type::V128 && (in.imm & ~mask_of(in.type)) != 0) return "constant wider than its type";
+      return {};
+    case Op::count:
+      if (in.imm > 0xffff) return "count too large";
+      return {};
+    case Op::bump:
+      if (in.imm == 0) return "no counter";
+      return {};
+    default:
+      return {};
+  }
+}
+
+}  // namespace
+
+unsigned operand_count(const Inst& inst) {
+  if (inst.op == Op::call) return inst.nargs;
+  const auto& operands = info(inst.op).operands;
+  unsigned n = 0;
+  while (n < operands.size() && operands[n] != Sig::None) n++;
+  if (inst.op == Op::brc) return 1;
+  return n;
+}
+
+Type result_type(const Inst& inst) { return info(inst.op).result == Sig::Void ? Type::Void : inst.type; }
+
+std::string_view type_error(const Inst& in, const Type* args) {
+  if (in.op == Op::call) return call_error(in, args);
+  const OpInfo& row = info(in.op);
+  if (in.nargs != operand_count(in)) return "wrong number of operands";
+  const bool stores = in.op == Op::set || in.op == Op::store;
+  if (!stores && !matches(row.result, in.type, in)) return "wrong result type";
+  for (unsigned i = 0; i < in.nargs; i++) {
+    if (!matches(row.operands[i], args[i], in)) return "wrong operand type";
+  }
+  return special_error(in, args);
+}
+
+}  // namespace panda::ir

@@ -1,0 +1,302 @@
+#include "plugin/plugin_host.h"
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <cstdio>
+
+namespace panda::plugin {
+namespace {
+
+PluginHost* g_current = nullptr;
+
+}  // namespace
+
+PluginHost* current_host() { return g_current; }
+
+Result<std::unique_ptr<PluginHost>> PluginHost::create(Options options) {
+  const Target* target = options.target != nullptr ? options.target : find_target(options.arch);
+  if (target == nullptr) return fail("plugins: no support for the architecture {}", options.arch);
+  if (g_current != nullptr) return fail("plugins: another machine in this process has them already");
+  return std::unique_ptr<PluginHost>(new PluginHost(std::move(options), *target));
+}
+
+PluginHost::PluginHost(Options options, const Target& target)
+    : engine_(options.engine),
+      target_(&target),
+      paths_{std::move(options.arch), std::move(options.executable_dir), std::move(options.library_dir)},
+      hooks_(std::move(options.hooks)),
+      instrumentation_(std::make_unique<Instrumentation>(*engine_, target, registry_)) {
+  g_current = this;
+}
+
+PluginHost::~PluginHost() {
+  unload_all();
+  g_current = nullptr;
+}
+
+// ---- messages
+
+void PluginHost::complain(const Plugin* plugin, std::string_view message) {
+  if (plugin != nullptr) {
+    std::fprintf(stderr, "panda: plugin %s: %.*s\n", plugin->name.c_str(), static_cast<int>(message.size()),
+                 message.data());
+  } else {
+    std::fprintf(stderr, "panda: plugins: %.*s\n", static_cast<int>(message.size()), message.data());
+  }
+}
+
+void PluginHost::complain_once(const Plugin* plugin, std::string_view subject, std::string_view message) {
+  std::string key = (plugin != nullptr ? plugin->name : std::string()) + ":" + std::string(subject);
+  if (std::find(complained_.begin(), complained_.end(), key) != complained_.end()) return;
+  complained_.push_back(std::move(key));
+  complain(plugin, message);
+}
+
+// ---- command line
+
+Status PluginHost::add_plugins(std::string_view list) {
+  PANDA_TRY(std::vector<PluginSpec> specs, parse_plugin_list(list));
+  for (PluginSpec& s : specs) wanted_.push_back(std::move(s));
+  return {};
+}
+
+Status PluginHost::add_plugin_file(std::string_view path) {
+  if (path.empty()) return fail("-panda-plugin: a file is missing");
+  std::string file(path);
+  if (file.find('/') == std::string::npos) file = "./" + file;
+  wanted_.push_back({std::move(file), {}});
+  return {};
+}
+
+Status PluginHost::add_argument(std::string_view text) {
+  const size_t colon = text.find(':');
+  if (colon == std::string_view::npos || colon == 0) {
+    return fail("-panda-arg '{}': expected PLUGIN:KEY=VALUE", text);
+  }
+  for (Argument& a : parse_argument_list(text.substr(colon + 1))) {
+    arguments_.add(plugin_name_of(text.substr(0, colon)), std::move(a));
+  }
+  return {};
+}
+
+Status PluginHost::load_all() {
+  const std::vector<PluginSpec> wanted = std::move(wanted_);
+  wanted_.clear();
+  for (const PluginSpec& spec : wanted) PANDA_TRY_STATUS(load(spec.name, spec.arguments));
+  return {};
+}
+
+// ---- loading and unloading
+
+std::vector<Plugin*> PluginHost::loaded() {
+  std::vector<Plugin*> out;
+  for (const auto& p : plugins_) {
+    if (p->loaded) out.push_back(p.get());
+  }
+  return out;
+}
+
+Plugin* PluginHost::by_name(std::string_view name) {
+  const std::string plain = plugin_name_of(name);
+  for (Plugin* p : loaded()) {
+    if (p->name == plain) return p;
+  }
+  return nullptr;
+}
+
+Plugin* PluginHost::by_handle(const void* handle) {
+  for (Plugin* p : loaded()) {
+    if (p->handle == handle) return p;
+  }
+  return nullptr;
+}
+
+Plugin* PluginHost::by_index(int index) {
+  const std::vector<Plugin*> all = loaded();
+  return index >= 0 && static_cast<size_t>(index) < all.size() ? all[static_cast<size_t>(index)] : nullptr;
+}
+
+Status PluginHost::load(std::string_view file, const std::vector<Argument>& arguments) {
+  const std::string name = plugin_name_of(file);
+  if (by_name(name) != nullptr) {
+    if (!arguments.empty()) complain(by_name(name), "is loaded already: its new arguments are ignored");
+    return {};
+  }
+  PANDA_TRY(const std::string path, find_plugin(paths_, file));
+  PANDA_TRY(const OpenedPlugin opened, open_plugin(path, paths_.arch));
+  for (const Argument& a : arguments) arguments_.add(name, a);
+  auto record = std::make_unique<Plugin>();
+  record->name = name;
+  record->path = path;
+  record->handle = opened.handle;
+  Plugin& plugin = *record;
+  plugins_.push_back(std::move(record));
+  return initialise(plugin, opened.init);
+}
+
+Status PluginHost::initialise(Plugin& plugin, bool (*init)(void*)) {
+  // A plugin that init_plugin loads is initialised in between: each has its own list of problems.
+  const std::vector<std::string> outer = arguments_.problems();
+  arguments_.begin(plugin.name);
+  std::string why;
+  bool started = false;
+  initialising_++;
+  try {
+    started = init(plugin.handle);
+    if (!started) why = "init_plugin returned false";
+  } catch (const std::exception& e) {
+    why = fmt::format("init_plugin threw an exception ({})", e.what());
+  } catch (...) {
+    why = "init_plugin threw an exception";
+  }
+  initialising_--;
+  if (!arguments_.problems().empty()) {
+    why.clear();
+    for (const std::string& p : arguments_.problems()) why += (why.empty() ? "" : "; ") + p;
+  }
+  for (const std::string& key : arguments_.unknown(plugin.name)) {
+    complain(&plugin, fmt::format("has no argument '{}'", key));
+  }
+  arguments_.begin("");
+  for (const std::string& p : outer) arguments_.problem(p);
+  if (why.empty() && plugin.loaded) {
+    if (!busy()) finish_unloading();
+    return {};
+  }
+  if (why.empty()) why = "unloaded itself in init_plugin";
+  const std::string name = plugin.name;
+  if (started) {
+    unload(plugin);
+    if (!busy()) finish_unloading();
+  } else {
+    registry_.remove_all(&plugin);
+    plugin.loaded = false;
+    plugin.unloading = false;
+    arguments_.forget(name);
+    close_plugin(plugin.handle);
+    plugin.handle = nullptr;
+  }
+  return fail("plugin {}: {}", name, why);
+}
+
+void PluginHost::loading_problem(std::string message) { arguments_.problem(std::move(message)); }
+
+void PluginHost::unload(Plugin& plugin) {
+  if (!plugin.loaded) return;
+  plugin.loaded = false;
+  plugin.unloading = true;
+  registry_.remove_all(&plugin);
+  if (!busy())
+    finish_unloading();
+  else if (registry_.depth() != 0)
+    registry_.when_idle([this] { finish_unloading(); });
+}
+
+void PluginHost::finish_unloading() {
+  if (busy()) return;  // the outermost one does it
+  for (size_t i = 0; i < plugins_.size(); i++) {
+    Plugin& p = *plugins_[i];
+    if (!p.unloading) continue;
+    p.unloading = false;
+    if (auto* uninit = reinterpret_cast<void (*)(void*)>(dlsym(p.handle, "uninit_plugin")); uninit != nullptr) {
+      try {
+        uninit(p.handle);
+      } catch (...) {
+        complain(&p, "uninit_plugin threw an exception");
+      }
+    }
+    registry_.remove_all(&p);  // what uninit_plugin may have registered
+    arguments_.forget(p.name);
+    close_plugin(p.handle);
+    p.handle = nullptr;
+  }
+}
+
+void PluginHost::unload_all() {
+  const std::vector<Plugin*> all = loaded();
+  for (auto it = all.rbegin(); it != all.rend(); ++it) unload(**it);
+  if (!busy()) finish_unloading();
+}
+
+void PluginHost::set_enabled(Plugin& plugin, bool on) {
+  if (plugin.enabled == on) return;
+  plugin.enabled = on;
+  registry_.new_generation();
+  registry_.plugin_changed();
+}
+
+// ---- monitor
+
+std::string PluginHost::monitor_load(std::string_view file, std::string_view arguments) {
+  if (Plugin* p = by_name(file); p != nullptr) return fmt::format("plugin {} is loaded already\n", p->name);
+  const Status status = load(file, parse_argument_list(arguments));
+  return status ? std::string() : status.error().message + "\n";
+}
+
+std::string PluginHost::monitor_unload(int index) {
+  Plugin* p = by_index(index);
+  if (p == nullptr) return fmt::format("no plugin has the index {}: see list_plugins\n", index);
+  unload(*p);
+  return {};
+}
+
+std::string PluginHost::monitor_list() {
+  std::string out = "idx\tname\taddr\n";
+  int index = 0;
+  for (const Plugin* p : loaded()) {
+    out += fmt::format("{}\tpanda_{}.so\t{}{}\n", index++, p->name, p->handle, p->enabled ? "" : "\t(disabled)");
+  }
+  return out;
+}
+
+std::string PluginHost::monitor_command(std::string_view command) {
+  if (!registry_.active(PANDA_CB_MONITOR)) return "no loaded plugin has monitor commands\n";
+  std::string text;
+  const std::string line(command);
+  monitor_text_ = &text;
+  registry_.call_all(PANDA_CB_MONITOR, reinterpret_cast<Monitor*>(this), line.c_str());
+  monitor_text_ = nullptr;
+  finish_unloading();
+  return text;
+}
+
+void PluginHost::monitor_output(std::string_view text) {
+  if (monitor_text_ != nullptr)
+    *monitor_text_ += text;
+  else
+    std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+// ---- moments
+
+void PluginHost::simple(unsigned type, bool with_cpu) {
+  if (!busy()) finish_unloading();
+  if (!registry_.active(type)) return;
+  instrumentation_->synchronise();
+  if (with_cpu)
+    registry_.call_all(type, engine_->cpu().state());
+  else
+    registry_.call_all(type);
+  if (!busy()) finish_unloading();
+}
+
+void PluginHost::run_ends() {
+  if (!registry_.active(PANDA_CB_BEFORE_CPU_EXEC_EXIT)) return;
+  instrumentation_->synchronise();
+  registry_.call_all(PANDA_CB_BEFORE_CPU_EXEC_EXIT, engine_->cpu().state(), true);
+}
+
+void PluginHost::request_flush() {
+  flush_requested = true;
+  registry_.new_generation();
+  instrumentation_->want_dispatch();
+}
+
+void PluginHost::request_break() {
+  break_requested = true;
+  instrumentation_->want_dispatch();
+  if (hooks_.break_main_loop) hooks_.break_main_loop();
+}
+
+}  // namespace panda::plugin

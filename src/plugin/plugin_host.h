@@ -1,0 +1,146 @@
+// The plugins of one machine: loading and unloading them, the callbacks that are not part of
+// translated code, the monitor's commands. Everything here runs on the guest's thread.
+//
+// How a main program uses it:
+//     auto host = PluginHost::create({.engine = &engine, .arch = "x86_64", .executable_dir = dir,
+//                                     .hooks = {...}});
+//     (*host)->add_plugins("syscalls:file=x;other");       -panda, as often as given
+//     (*host)->add_plugin_file("path/panda_x.so");         -panda-plugin
+//     (*host)->add_argument("syscalls:names");             -panda-arg
+//     (*host)->load_all();       once the machine exists; an error names the plugin: print it, exit 1
+//     (*host)->after_machine_init(); ... run_begins(); engine.run(); run_ends(); top_loop() ...
+//     (*host)->pre_shutdown(); (*host)->unload_all();      before the engine goes
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "exec/engine.h"
+#include "plugin/arguments.h"
+#include "plugin/callback_registry.h"
+#include "plugin/instrumentation.h"
+#include "plugin/loader.h"
+#include "plugin/target.h"
+
+namespace panda::plugin {
+
+enum class RrMode : uint8_t { Off, Record, Replay };
+enum class RrAnswer : uint8_t { Accepted, Pending, Invalid };
+
+// What plugins may ask of the machine around the engine. Requests take effect when the guest's
+// thread is between blocks: the hook notes them and makes Outside::stop_requested() true. An empty
+// function: the request is refused, the query answers Off, "" or 0.
+struct MachineHooks {
+  std::function<RrAnswer(const std::string& name, const std::string& snapshot)> begin_record;
+  std::function<RrAnswer()> end_record;
+  std::function<RrAnswer(const std::string& name)> begin_replay;
+  std::function<RrAnswer()> end_replay;
+  std::function<void()> quit;             // end the run as the monitor's `quit` does
+  std::function<void()> break_main_loop;  // return from Engine::run soon, then go on
+  std::function<RrMode()> rr_mode;
+  std::function<std::optional<RrMode>()> rr_requested;  // a request that waits
+  std::function<std::string()> rr_name;                 // of the recording made or replayed
+  std::function<uint64_t()> replay_total;               // its length in instructions, when replaying
+};
+
+class PluginHost {
+ public:
+  struct Options {
+    exec::Engine* engine = nullptr;
+    std::string arch;            // "x86_64", "i386"
+    std::string executable_dir;  // where panda-system-ARCH is; plugins are in ../lib/panda/ARCH
+    std::string library_dir{};   // -L: looked into first
+    MachineHooks hooks{};
+    const Target* target = nullptr;  // nullptr: the one of `arch` (tests bring their own)
+  };
+  // Becomes the engine's instrumenter and its CPU's observer, and the machine that plugins speak to.
+  static Result<std::unique_ptr<PluginHost>> create(Options options);
+  ~PluginHost();  // unloads what is loaded
+  PluginHost(const PluginHost&) = delete;
+  PluginHost& operator=(const PluginHost&) = delete;
+
+  void set_hooks(MachineHooks hooks) { hooks_ = std::move(hooks); }
+  [[nodiscard]] const MachineHooks& hooks() const { return hooks_; }
+
+  // --- command line
+  Status add_plugins(std::string_view list);
+  Status add_plugin_file(std::string_view path);
+  Status add_argument(std::string_view text);  // plugin:key=value,...
+  Status load_all();
+
+  // --- loading and unloading
+  // Success where it is loaded already. `file` is a name or a path.
+  Status load(std::string_view file, const std::vector<Argument>& arguments);
+  // At once, or when the callbacks that run have returned.
+  void unload(Plugin& plugin);
+  void unload_all();
+  [[nodiscard]] Plugin* by_name(std::string_view name);
+  [[nodiscard]] Plugin* by_handle(const void* handle);
+  [[nodiscard]] Plugin* by_index(int index);
+  [[nodiscard]] std::vector<Plugin*> loaded();
+  void set_enabled(Plugin& plugin, bool on);
+  // The plugin being initialised cannot do without this: its loading fails with this message.
+  void loading_problem(std::string message);
+
+  // --- monitor: what to print
+  std::string monitor_load(std::string_view file, std::string_view arguments);  // arguments: key=value,key
+  std::string monitor_unload(int index);
+  std::string monitor_list();
+  std::string monitor_command(std::string_view command);  // plugin_cmd
+  void monitor_output(std::string_view text);             // of monitor_printf
+
+  // --- moments
+  void after_machine_init() { simple(PANDA_CB_AFTER_MACHINE_INIT, true); }
+  void before_loadvm() { simple(PANDA_CB_BEFORE_LOADVM, false); }
+  void after_loadvm() { simple(PANDA_CB_AFTER_LOADVM, true); }
+  void top_loop() { simple(PANDA_CB_TOP_LOOP, true); }
+  void main_loop_wait() { simple(PANDA_CB_MAIN_LOOP_WAIT, false); }
+  void pre_shutdown() { simple(PANDA_CB_PRE_SHUTDOWN, false); }
+  void run_begins() { simple(PANDA_CB_AFTER_CPU_EXEC_ENTER, true); }
+  void run_ends();
+
+  // --- for the API
+  [[nodiscard]] exec::Engine& engine() { return *engine_; }
+  [[nodiscard]] const Target& target() const { return *target_; }
+  [[nodiscard]] CallbackRegistry& registry() { return registry_; }
+  [[nodiscard]] Instrumentation& instrumentation() { return *instrumentation_; }
+  [[nodiscard]] ArgumentStore& arguments() { return arguments_; }
+  [[nodiscard]] const SearchPaths& search_paths() const { return paths_; }
+  // One line on stderr. The second: once per plugin and subject.
+  static void complain(const Plugin* plugin, std::string_view message);
+  void complain_once(const Plugin* plugin, std::string_view subject, std::string_view message);
+  bool flush_requested = false;  // panda_do_flush_tb
+  bool break_requested = false;  // panda_do_break_exec
+  void request_flush();
+  void request_break();
+
+ private:
+  explicit PluginHost(Options options, const Target& target);
+  Status initialise(Plugin& plugin, bool (*init)(void*));
+  void simple(unsigned type, bool with_cpu);
+  void finish_unloading();
+  [[nodiscard]] bool busy() const { return registry_.depth() != 0 || initialising_ != 0; }
+
+  exec::Engine* engine_;
+  const Target* target_;
+  SearchPaths paths_;
+  MachineHooks hooks_;
+  CallbackRegistry registry_;
+  ArgumentStore arguments_;
+  std::unique_ptr<Instrumentation> instrumentation_;
+  std::vector<std::unique_ptr<Plugin>> plugins_;  // records stay after unloading: see Plugin::loaded
+  std::vector<PluginSpec> wanted_;
+  std::vector<std::string> complained_;
+  unsigned initialising_ = 0;  // init_plugin functions on the stack
+  std::string* monitor_text_ = nullptr;
+};
+
+// The machine that the C API, global by its nature, speaks to; nullptr: none.
+[[nodiscard]] PluginHost* current_host();
+
+}  // namespace panda::plugin

@@ -1,0 +1,127 @@
+// Callbacks and plugins of the C API.
+#include <cstdarg>
+
+#include "plugin/shim/shim.h"
+
+namespace api = panda::plugin::api;
+using panda::plugin::shim::copy;
+using panda::plugin::shim::function_of;
+using panda::plugin::shim::text;
+
+void panda_register_callback(void* plugin, panda_cb_type type, panda_cb cb) {
+  api::register_callback(plugin, type, function_of(cb), nullptr, false);
+}
+void panda_register_callback_with_context(void* plugin, panda_cb_type type, panda_cb_with_context cb, void* context) {
+  api::register_callback(plugin, type, function_of(cb), context, true);
+}
+void panda_disable_callback(void* plugin, panda_cb_type type, panda_cb cb) {
+  api::enable_callback(plugin, type, function_of(cb), nullptr, false, false);
+}
+void panda_disable_callback_with_context(void* plugin, panda_cb_type type, panda_cb_with_context cb, void* context) {
+  api::enable_callback(plugin, type, function_of(cb), context, true, false);
+}
+void panda_enable_callback(void* plugin, panda_cb_type type, panda_cb cb) {
+  api::enable_callback(plugin, type, function_of(cb), nullptr, false, true);
+}
+void panda_enable_callback_with_context(void* plugin, panda_cb_type type, panda_cb_with_context cb, void* context) {
+  api::enable_callback(plugin, type, function_of(cb), context, true, true);
+}
+void panda_unregister_callbacks(void* plugin) { api::unregister_callbacks(plugin); }
+bool panda_is_callback_enabled(void* plugin, panda_cb_type type, panda_cb cb) {
+  return api::is_callback_enabled(plugin, type, function_of(cb));
+}
+void panda_register_callback_helper(void* plugin, panda_cb_type type, panda_cb* cb) {
+  panda_register_callback(plugin, type, *cb);
+}
+void panda_enable_callback_helper(void* plugin, panda_cb_type type, panda_cb* cb) {
+  panda_enable_callback(plugin, type, *cb);
+}
+void panda_disable_callback_helper(void* plugin, panda_cb_type type, panda_cb* cb) {
+  panda_disable_callback(plugin, type, *cb);
+}
+
+// The file decides: a plugin's name is its file's.
+bool panda_load_plugin(const char* filename, const char* plugin_name) {
+  const char* file = filename != nullptr ? filename : plugin_name;
+  return file != nullptr && api::load_plugin(file);
+}
+bool panda_add_arg(const char* plugin_name, const char* plugin_arg) {
+  if (plugin_name == nullptr || plugin_arg == nullptr) return false;
+  api::add_argument(plugin_name, plugin_arg);
+  return true;
+}
+void* panda_get_plugin_by_name(const char* name) { return name != nullptr ? api::handle_of(name) : nullptr; }
+void panda_unload_plugin_by_name(const char* name) { api::unload_name(text(name)); }
+void panda_unload_plugin(void* plugin) { api::unload_handle(plugin); }
+void panda_unload_plugin_idx(int idx) { api::unload_index(idx); }
+void panda_do_unload_plugin(int index) { api::unload_index(index); }
+void panda_unload_plugins(void) { api::unload_all(); }
+void panda_enable_plugin(void* plugin) { api::set_enabled(plugin, true); }
+void panda_disable_plugin(void* plugin) { api::set_enabled(plugin, false); }
+void panda_require(const char* name) { api::require(text(name)); }
+void panda_require_from_library(const char* plugin_name, char** plugin_args, uint32_t num_args) {
+  for (uint32_t i = 0; i < num_args; i++) api::add_argument(text(plugin_name), text(plugin_args[i]));
+  api::require(text(plugin_name));
+}
+char* panda_plugin_path(const char* name) {
+  const auto path = api::plugin_path(text(name));
+  return path ? copy(*path) : nullptr;
+}
+char* panda_shared_library_path(const char* name) {
+  const auto path = api::file_beside_plugins(text(name));
+  return path ? copy(*path) : nullptr;
+}
+char* resolve_file_from_plugin_directory(const char* file_name_fmt, const char* name) {
+  std::string file(text(file_name_fmt));
+  if (const size_t at = file.find("%s"); at != std::string::npos) file.replace(at, 2, text(name));
+  const auto path = api::file_beside_plugins(file);
+  return path ? copy(*path) : nullptr;
+}
+
+// ---- execution
+
+bool panda_flush_tb(void) { return api::take_flush_request(); }
+void panda_do_flush_tb(void) { api::request_flush(); }
+bool panda_break_exec(void) { return api::take_break_request(); }
+void panda_do_break_exec(void) { api::request_break(); }
+void panda_break_main_loop(void) { api::request_break(); }
+void rr_quit_cpu_loop(void) { api::request_break(); }
+// In callbacks the program counter is exact in any case.
+void panda_enable_precise_pc(void) {}
+void panda_disable_precise_pc(void) {}
+void panda_enable_memcb(void) { api::not_there_yet("memcb", "memory callbacks do not fire in this version"); }
+void panda_disable_memcb(void) {}
+void panda_disable_tb_chaining(void) { api::set_chaining(false); }
+void panda_enable_tb_chaining(void) { api::set_chaining(true); }
+
+namespace {
+void no_llvm() { api::not_there_yet("llvm", "LLVM lifting is not in this version"); }
+}  // namespace
+void panda_enable_llvm(void) { no_llvm(); }
+void panda_enable_llvm_no_exec(void) { no_llvm(); }
+void panda_disable_llvm(void) {}
+void panda_enable_llvm_helpers(void) { no_llvm(); }
+void panda_disable_llvm_helpers(void) {}
+int panda_write_current_llvm_bitcode_to_file(const char*) {
+  no_llvm();
+  return -1;
+}
+uintptr_t panda_get_current_llvm_module(void) {
+  no_llvm();
+  return 0;
+}
+
+int monitor_printf(Monitor* mon, const char* fmt, ...) {
+  va_list list;
+  va_start(list, fmt);
+  char* line = nullptr;
+  const int size = vasprintf(&line, fmt, list);
+  va_end(list);
+  if (size < 0) return size;
+  if (mon != nullptr)
+    api::monitor_output({line, static_cast<size_t>(size)});
+  else
+    std::fwrite(line, 1, static_cast<size_t>(size), stdout);
+  std::free(line);
+  return size;
+}

@@ -1,0 +1,66 @@
+// Stands around the live outside while a recording runs: everything passes through unchanged, and
+// what comes in is logged with the instruction count at which it did.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "memory/outside.h"
+#include "replay/line.h"
+#include "replay/log.h"
+#include "snapshot/snapshot.h"
+
+namespace panda::replay {
+
+class Recorder final : public Outside, private DmaObserver {
+ public:
+  // Between two instructions: writes NAME-rr-snp and opens NAME-rr-nondet.log. Refuses where one exists.
+  static Result<std::unique_ptr<Recorder>> begin(const std::string& name, Outside& live, Line line,
+                                                 const snapshot::MachineDescription& machine);
+  ~Recorder() override;
+
+  // Between two instructions: writes the end and closes. The recorder only passes through afterwards.
+  Status end(EndReason reason);
+  // The host could not write (disk full): the recording is good up to its last whole chunk.
+  [[nodiscard]] const std::optional<Error>& failure() const { return log_->failure(); }
+  [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] InsnCount start() const { return start_; }
+  [[nodiscard]] uint64_t log_bytes() const { return log_->size_bytes(); }
+  [[nodiscard]] const snapshot::StateDigest& final_digest() const { return final_digest_; }
+
+  uint64_t port_read(uint16_t port, unsigned size) override;
+  void port_write(uint16_t port, unsigned size, uint64_t value) override;
+  uint64_t mmio_read(GuestPhysAddr address, unsigned size) override;
+  void mmio_write(GuestPhysAddr address, unsigned size, uint64_t value) override;
+  std::optional<uint64_t> register_read(OutsideRegister kind, uint32_t index) override;
+  bool register_write(OutsideRegister kind, uint32_t index, uint64_t value) override;
+  InsnCount next_event(InsnCount now) override;
+  void service(InsnCount now) override;
+  bool interrupt_pending() override { return live_.interrupt_pending(); }
+  std::optional<uint8_t> acknowledge_interrupt(InsnCount now) override;
+  bool idle(InsnCount now) override;
+  bool stop_requested() override { return live_.stop_requested(); }
+
+ private:
+  Recorder(std::string name, Outside& live, Line line, std::unique_ptr<LogWriter> log);
+  void dma_written(GuestPhysAddr address, std::span<const uint8_t> bytes) override;
+  void log(EventBody body);
+  void note_clock();
+  template <typename Access>
+  auto in_access(Access access);
+
+  std::string name_;
+  Outside& live_;
+  Line line_;
+  std::unique_ptr<LogWriter> log_;
+  InsnCount start_;
+  InsnCount next_check_;
+  InsnCount live_due_;
+  uint64_t clock_offset_ns_;
+  VirtualNs last_flush_;
+  bool in_access_ = false;
+  bool ended_ = false;
+  snapshot::StateDigest final_digest_;
+};
+
+}  // namespace panda::replay

@@ -1,0 +1,1 @@
+int panda_not_a_plugin;

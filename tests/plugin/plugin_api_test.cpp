@@ -1,0 +1,328 @@
+// Real plugins (compiled beside this, through the public headers) in a machine of the toy
+// architecture: the loader and its errors, arguments, and what the callbacks promise: each block and
+// instruction exactly once, whatever interrupts it.
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+
+#include "plugin/plugin_host.h"
+#include "toy_machine.h"
+
+namespace panda::plugin {
+namespace {
+
+using toy::Assembler;
+using toy::Insn;
+
+struct Counts {  // counter.c's
+  uint64_t before, after, after_early, insns, insns_done, translated, invalidate_asked, uninit;
+  uint64_t insns_in_blocks, wrong, last_pc, last_count;
+};
+
+uint64_t no_asid(VcpuContext&) { return 0; }
+uint32_t no_flags(VcpuContext&) { return 0; }
+unsigned no_text(VcpuContext&, uint64_t, std::span<const uint8_t>, std::string& text) {
+  text = "insn";
+  return 4;
+}
+const Target kToyTarget{
+    .name = "x86_64", .address_mask = 0xffffffff, .asid = no_asid, .flags = no_flags, .disassemble = no_text};
+
+std::string built(const std::string& name, const std::string& arch = "x86_64") {
+  return std::string(PANDA_TEST_PLUGINS) + "/" + arch + "/panda_" + name + ".so";
+}
+
+class PluginApiTest : public testing::TestWithParam<toy::BackendFactory> {
+ protected:
+  void start(const std::vector<uint8_t>& program, std::vector<uint64_t> interrupts = {}) {
+    machine_ = std::make_unique<toy::Machine>(GetParam(), program, std::move(interrupts));
+    auto host = PluginHost::create({.engine = machine_->engine.get(),
+                                    .arch = "x86_64",
+                                    .executable_dir = "",
+                                    .library_dir = "",
+                                    .hooks = {},
+                                    .target = &kToyTarget});
+    ASSERT_TRUE(host.has_value());
+    host_ = std::move(*host);
+  }
+  void SetUp() override { start(loop(100).bytes()); }
+  void TearDown() override { host_.reset(); }
+
+  // Adds up 100, 99 … 1 in r0.
+  static Assembler loop(uint32_t n) {
+    Assembler a;
+    a.emit(Insn::li, 1, 0, n);
+    const uint32_t top = a.here();
+    a.emit(Insn::add, 0, 0, 1);
+    a.emit(Insn::addi, 1, 1, 0xffff);
+    a.branch(Insn::bne, 1, 2, top);
+    a.emit(Insn::halt);
+    return a;
+  }
+
+  Status load(const std::string& name, const std::string& arguments = "") {
+    return host_->load(built(name), parse_argument_list(arguments));
+  }
+  template <typename T>
+  T& variable(const std::string& plugin, const char* name) {
+    return *static_cast<T*>(dlsym(host_->by_name(plugin)->handle, name));
+  }
+  Counts& counts() { return variable<Counts>("counter", "counter_counts"); }
+  static std::string message(const Status& s) { return s ? "" : s.error().message; }
+
+  std::unique_ptr<toy::Machine> machine_;
+  std::unique_ptr<PluginHost> host_;
+};
+
+// ---- the loader
+
+TEST_P(PluginApiTest, NamesWhatIsWrongWithAPlugin) {
+  EXPECT_NE(message(host_->load("nowhere", {})).find("plugin nowhere: not found"), std::string::npos);
+  EXPECT_EQ(message(host_->load("/tmp/no/such/panda_x.so", {})), "plugin /tmp/no/such/panda_x.so: no such file");
+  EXPECT_NE(message(load("no_init")).find("plugin no_init: "), std::string::npos);
+  EXPECT_NE(message(load("no_init")).find("has no function init_plugin"), std::string::npos);
+  EXPECT_NE(message(load("unresolved")).find("nobody_has_this"), std::string::npos);
+  EXPECT_NE(message(host_->load(built("counter", "i386"), {})).find("was built for i386, this is x86_64"),
+            std::string::npos);
+  EXPECT_EQ(message(load("counter", "refuse")), "plugin counter: init_plugin returned false");
+  const std::string garbage = testing::TempDir() + "panda_garbage.so";
+  std::ofstream(garbage) << "not a shared object";
+  EXPECT_NE(message(host_->load(garbage, {})).find("plugin garbage: cannot be loaded: "), std::string::npos);
+  EXPECT_TRUE(host_->loaded().empty());
+}
+
+TEST_P(PluginApiTest, RefusesBadArguments) {
+  EXPECT_EQ(message(load("counter", "only=12x")), "plugin counter: the argument 'only=12x' is not a valid number");
+  EXPECT_EQ(message(load("counter", "blocks=maybe")),
+            "plugin counter: the argument 'blocks=maybe' is not a valid bool");
+  EXPECT_EQ(message(load("counter", "invalidate=0x100000000")),
+            "plugin counter: the argument 'invalidate=0x100000000' is not a valid number");
+  EXPECT_EQ(message(load("counter", "needs")), "plugin counter: the argument 'must' is required (what there must be)");
+  EXPECT_NE(message(load("counter", "requires")).find("needs another plugin: plugin not_there: not found"),
+            std::string::npos);
+  EXPECT_NE(message(load("counter", "suicide")).find("unloaded itself"), std::string::npos);
+  EXPECT_TRUE(host_->loaded().empty());
+  testing::internal::CaptureStderr();
+  EXPECT_TRUE(load("counter", "blocks,bloks=1").has_value());
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "panda: plugin counter: has no argument 'bloks'\n");
+}
+
+TEST_P(PluginApiTest, FindsPluginsByNameWhereItIsToldTo) {
+  const std::string root = testing::TempDir() + "panda_plugins_" + std::to_string(getpid());
+  ASSERT_EQ(mkdir(root.c_str(), 0755), 0);
+  ASSERT_EQ(symlink(built("counter").c_str(), (root + "/panda_counter.so").c_str()), 0);
+  setenv("PANDA_PLUGIN_DIR", root.c_str(), 1);
+  ASSERT_TRUE(host_->add_plugins("counter:blocks;").has_value());
+  ASSERT_TRUE(host_->add_argument("counter:insns").has_value());
+  EXPECT_TRUE(host_->load_all().has_value());
+  unsetenv("PANDA_PLUGIN_DIR");
+  machine_->run(1000);
+  EXPECT_GT(counts().before, 0u);
+  EXPECT_GT(counts().insns, 0u);
+  unlink((root + "/panda_counter.so").c_str());
+  rmdir(root.c_str());
+}
+
+TEST_P(PluginApiTest, MonitorLoadsListsAndUnloads) {
+  EXPECT_EQ(host_->monitor_load(built("counter"), "blocks"), "");
+  EXPECT_EQ(host_->monitor_load(built("counter"), ""), "plugin counter is loaded already\n");
+  EXPECT_NE(host_->monitor_list().find("0\tpanda_counter.so\t0x"), std::string::npos);
+  machine_->run(1000);
+  EXPECT_EQ(host_->monitor_command("counter"), "before=" + std::to_string(counts().before) + "\n");
+  EXPECT_NE(host_->monitor_unload(3).find("no plugin has the index 3"), std::string::npos);
+  EXPECT_EQ(host_->monitor_unload(0), "");
+  EXPECT_EQ(host_->monitor_list(), "idx\tname\taddr\n");
+  EXPECT_EQ(host_->monitor_command("counter"), "no loaded plugin has monitor commands\n");
+}
+
+// ---- callbacks
+
+TEST_P(PluginApiTest, CountsBlocksAndInstructionsExactly) {
+  ASSERT_TRUE(load("counter", "blocks,insns").has_value());
+  EXPECT_EQ(machine_->run(1'000'000), exec::StopReason::IdleForever);
+  EXPECT_EQ(machine_->state().regs[0], 5050u);
+  const uint64_t total = machine_->engine->count().value;
+  EXPECT_EQ(counts().insns, total);
+  EXPECT_EQ(counts().insns_done, total);
+  EXPECT_EQ(counts().insns_in_blocks, total);
+  EXPECT_EQ(counts().before, counts().after);
+  EXPECT_EQ(counts().before, 101u);  // li add addi bne | 99 rounds | halt
+  EXPECT_EQ(counts().after_early, 0u);
+  EXPECT_EQ(counts().wrong, 0u);
+}
+
+TEST_P(PluginApiTest, StopPointsCutBlocksWithoutCountingAnythingTwice) {
+  ASSERT_TRUE(load("counter", "blocks,insns").has_value());
+  for (uint64_t count = 1; count < 200; count++) {
+    machine_->run(count);
+    EXPECT_EQ(counts().insns_in_blocks, count);
+    EXPECT_EQ(counts().insns, count);
+    EXPECT_EQ(counts().insns_done, count);
+    EXPECT_EQ(counts().before, counts().after);
+  }
+  EXPECT_EQ(counts().wrong, 0u);
+}
+
+// A device access in the middle of a block: the instruction runs alone and the block goes on.
+TEST_P(PluginApiTest, DeviceAccessesDoNotSplitBlocks) {
+  Assembler a;
+  a.emit(Insn::li, 2, 0, 4);
+  a.emit(Insn::lih, 2, 0, 4);  // 0x40004: beyond RAM
+  a.emit(Insn::li, 5, 0, 10);
+  const uint32_t top = a.here();
+  a.emit(Insn::addi, 0, 0, 1);
+  a.emit(Insn::load, 3, 2, 0);
+  a.emit(Insn::addi, 0, 0, 1);
+  a.emit(Insn::load, 3, 2, 4);
+  a.emit(Insn::addi, 5, 5, 0xffff);
+  a.branch(Insn::bne, 5, 6, top);
+  a.emit(Insn::halt);
+  host_.reset();
+  start(a.bytes());
+  ASSERT_TRUE(load("counter", "blocks,insns").has_value());
+  EXPECT_EQ(machine_->run(1'000'000), exec::StopReason::IdleForever);
+  EXPECT_EQ(machine_->state().regs[0], 20u);
+  const uint64_t total = machine_->engine->count().value;
+  EXPECT_EQ(counts().insns, total);
+  EXPECT_EQ(counts().insns_in_blocks, total);
+  EXPECT_EQ(counts().before, 11u);  // ten rounds (the first with its three instructions before), halt
+  EXPECT_EQ(counts().before, counts().after);
+  EXPECT_EQ(counts().wrong, 0u);
+}
+
+TEST_P(PluginApiTest, AFaultEndsItsBlock) {
+  Assembler a;
+  a.emit(Insn::lih, 2, 0, 0x8000);  // faults when used
+  a.emit(Insn::addi, 0, 0, 1);
+  a.emit(Insn::load, 3, 2, 0);
+  a.emit(Insn::addi, 0, 0, 1);
+  a.emit(Insn::halt);
+  a.pad_to(toy::kExceptionVector);
+  a.emit(Insn::addi, 6, 6, 1);
+  a.emit(Insn::halt);
+  host_.reset();
+  start(a.bytes());
+  ASSERT_TRUE(load("counter", "blocks").has_value());
+  EXPECT_EQ(machine_->run(1'000'000), exec::StopReason::IdleForever);
+  EXPECT_EQ(machine_->state().regs[6], 1u);
+  EXPECT_EQ(counts().before, 3u);  // the faulting one, the handler, its halt
+  EXPECT_EQ(counts().after, 3u);
+  EXPECT_EQ(counts().after_early, 1u);
+  EXPECT_EQ(counts().wrong, 0u);
+}
+
+TEST_P(PluginApiTest, OnlyTheInstructionsAskedForAreInstrumented) {
+  ASSERT_TRUE(load("counter", "insns,only=8").has_value());
+  machine_->run(1'000'000);
+  EXPECT_EQ(counts().insns, 100u);
+  EXPECT_EQ(counts().last_pc, 8u);
+  EXPECT_EQ(counts().last_count, 1u + 99 * 3 + 1);
+}
+
+TEST_P(PluginApiTest, NothingIsEmittedWhereNobodyListens) {
+  ASSERT_TRUE(load("counter", "blocks,insns").has_value());
+  host_->set_enabled(*host_->by_name("counter"), false);
+  machine_->run(100);
+  EXPECT_EQ(counts().before + counts().insns + counts().translated, 0u);
+  host_->set_enabled(*host_->by_name("counter"), true);
+  machine_->run(200);
+  EXPECT_EQ(counts().insns, 100u);
+}
+
+TEST_P(PluginApiTest, UnregistersFromInsideACallback) {
+  ASSERT_TRUE(load("counter", "blocks,once").has_value());
+  machine_->run(1'000'000);
+  EXPECT_EQ(counts().before, 1u);
+  EXPECT_EQ(counts().after, 0u);
+}
+
+TEST_P(PluginApiTest, InvalidatesAndTranslatesAgain) {
+  ASSERT_TRUE(load("counter", "blocks,insns,invalidate=3").has_value());
+  machine_->run(1'000'000);
+  const uint64_t total = machine_->engine->count().value;
+  EXPECT_EQ(machine_->state().regs[0], 5050u);
+  EXPECT_EQ(counts().insns, total);
+  EXPECT_EQ(counts().insns_in_blocks, total);
+  EXPECT_EQ(counts().before, 101u);
+  EXPECT_EQ(counts().invalidate_asked, 100u);  // not for the exact unit of `halt`
+  EXPECT_GE(counts().translated, 3u + 3u);
+  EXPECT_EQ(counts().wrong, 0u);
+}
+
+TEST_P(PluginApiTest, InterruptsBetweenBlocksKeepTheCounts) {
+  Assembler a;
+  a.emit(Insn::sti);
+  a.emit(Insn::li, 1, 0, 200);
+  const uint32_t top = a.here();
+  a.emit(Insn::add, 0, 0, 1);
+  a.emit(Insn::addi, 1, 1, 0xffff);
+  a.branch(Insn::bne, 1, 2, top);
+  a.emit(Insn::halt);
+  a.pad_to(toy::kInterruptVector);
+  a.emit(Insn::addi, 7, 7, 1);
+  a.emit(Insn::iret);
+  std::vector<uint64_t> at;
+  for (uint64_t i = 5; i < 400; i += 7) at.push_back(i);
+  host_.reset();
+  start(a.bytes(), at);
+  ASSERT_TRUE(load("counter", "blocks,insns").has_value());
+  EXPECT_EQ(machine_->run(1'000'000), exec::StopReason::IdleForever);
+  EXPECT_EQ(machine_->state().regs[7], at.size());
+  const uint64_t total = machine_->engine->count().value;
+  EXPECT_EQ(counts().insns, total);
+  EXPECT_EQ(counts().insns_in_blocks, total);
+  EXPECT_EQ(counts().before, counts().after);
+  EXPECT_EQ(counts().wrong, 0u);
+}
+
+TEST_P(PluginApiTest, OldAndNewSourcesWorkTogether) {
+  testing::internal::CaptureStderr();
+  ASSERT_TRUE(load("old_style").has_value());
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_NE(said.find("panda: plugin old_style: the callback VIRT_MEM_AFTER_READ does not fire"), std::string::npos)
+      << said;
+  // new_style offers a callback and registers with itself, once it can be found by its name.
+  ASSERT_TRUE(load("new_style").has_value());
+  machine_->run(1'000'000);
+  EXPECT_EQ(variable<int>("old_style", "old_style_blocks"), 101);
+  EXPECT_EQ(variable<int>("new_style", "new_style_seen"), 101);
+  EXPECT_EQ(variable<int>("new_style", "new_style_context_seen"), 101);
+  EXPECT_EQ(variable<int>("new_style", "new_style_events"), 1) << "removed itself in the first";
+}
+
+TEST_P(PluginApiTest, APluginThatThrowsIsDisabledAndTheGuestGoesOn) {
+  ASSERT_TRUE(load("new_style", "throw").has_value());
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(machine_->run(1'000'000), exec::StopReason::IdleForever);
+  EXPECT_EQ(machine_->state().regs[0], 5050u);
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("plugin new_style: its callback BEFORE_BLOCK_EXEC threw"),
+            std::string::npos);
+}
+
+TEST_P(PluginApiTest, TheDocumentsPluginLoadsAndWritesItsFile) {
+#ifndef PANDA_TEST_CASE_STUDY
+  GTEST_SKIP() << "the document is not here: configure with -DPANDA_CASE_STUDY=FILE";
+#else
+  const std::string folder = testing::TempDir() + "panda_case_" + std::to_string(getpid());
+  ASSERT_EQ(mkdir(folder.c_str(), 0755), 0);
+  ASSERT_EQ(chdir(folder.c_str()), 0);
+  ASSERT_TRUE(load("case_study").has_value());
+  EXPECT_EQ(host_->registry().plugins_of(PANDA_CB_INSN_EXEC).size(), 1u);
+  host_->unload_all();
+  EXPECT_EQ(access("syscalls.txt", R_OK), 0);
+  unlink("syscalls.txt");
+  ASSERT_EQ(chdir("/"), 0);
+  rmdir(folder.c_str());
+#endif
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, PluginApiTest, testing::ValuesIn(toy::backends()),
+                         [](const auto& backend) { return backend.param.name; });
+
+}  // namespace
+}  // namespace panda::plugin
