@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/virtual_clock.h"
 #include "exec/engine.h"
+#include "guest/x86/cpu_models.h"
 #include "guest/x86/frontend.h"
 #include "guest/x86/fpu_state.h"
 #include "guest/x86/state.h"
@@ -178,9 +179,14 @@ EngineExecutor::EngineExecutor(Mode mode, BackendKind backend) : impl_(std::make
   auto memory = GuestMemory::create(kRamBytes, {{0, kRamBytes, 0}});
   PANDA_CHECK(memory.has_value());
   m.memory = std::move(*memory);
-  m.frontend = std::make_unique<X86Frontend>(mode == Mode::Long64, "max");
+  const bool wide = mode == Mode::Long64;
+  const auto cpu = parse_cpu("max", wide);
+  PANDA_CHECK(cpu.has_value());
+  m.frontend = std::make_unique<X86Frontend>(wide, cpu->model);
   m.backend = make_backend(backend);
   m.engine = std::make_unique<exec::Engine>(*m.frontend, *m.backend, *m.memory, m.clock);
+  apply_cpu(Cpu(m.engine->cpu()).s(), *cpu);
+  m.frontend->reset(m.engine->cpu());
   m.engine->set_outside(m.outside);
   m.engine->cpu().observer = &m.outside;
   m.set_up_cpu();

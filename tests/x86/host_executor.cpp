@@ -24,7 +24,12 @@ struct Context {
   uint64_t rflags;
   uint64_t host_rsp;
   uint64_t host_callee[6];
+  uint64_t host_rflags;
+  uint32_t far_offset;  // where the 32-bit part begins, as a far pointer
+  uint16_t far_selector;
 };
+constexpr uint16_t kUserCode64 = 0x33, kUserCode32 = 0x23, kUserData = 0x2b;  // Linux's
+constexpr uint32_t kStackTop = 0xff0;  // in the context's page: what the 32-bit part pushes on
 
 struct Fault {
   volatile sig_atomic_t happened;
@@ -48,25 +53,18 @@ void on_fault(int signal, siginfo_t* info, void* context) {
   uc->uc_mcontext.gregs[REG_EFL] &= ~0x100L;
 }
 
+// The instruction between code that loads and code that stores everything. In 32-bit mode, the part
+// that loads and stores the general registers runs in the kernel's 32-bit user code segment.
 class Stub : public Xbyak::CodeGenerator {
  public:
-  Stub(uint8_t* at, const std::vector<uint8_t>& insn) : CodeGenerator(0x1000, at) {
-    const Xbyak::Reg64 all[] = {rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15};
+  Stub(uint8_t* at, const std::vector<uint8_t>& insn, Mode mode) : CodeGenerator(0x1000, at) {
     const Xbyak::Reg64 saved[] = {rbx, rbp, r12, r13, r14, r15};
     for (size_t i = 0; i < 6; i++) mov(qword_at(offsetof(Context, host_callee) + 8 * i), saved[i]);
     mov(qword_at(offsetof(Context, host_rsp)), rsp);
     fx_image(kFxsave, offsetof(Context, fx_host));
     fx_image(kFxrstor, offsetof(Context, fx));
-    push(qword_at(offsetof(Context, rflags)));
-    popfq();
-    for (size_t i = 0; i < 16; i++) mov(all[i], qword_at(offsetof(Context, gpr) + 8 * i));
-    insn_at = getCurr<uint64_t>();
-    for (uint8_t b : insn) db(b);
-    store_at = getCurr<uint64_t>();
-    for (size_t i = 0; i < 16; i++) mov(qword_at(offsetof(Context, gpr) + 8 * i), all[i]);
-    mov(rsp, qword_at(offsetof(Context, host_rsp)));
-    pushfq();
-    pop(qword_at(offsetof(Context, rflags)));
+    if (mode == Mode::Long64) around_64(insn);
+    else around_32(insn);
     cld();
     fx_image(kFxsave, offsetof(Context, fx));
     fx_image(kFxrstor, offsetof(Context, fx_host));
@@ -77,13 +75,53 @@ class Stub : public Xbyak::CodeGenerator {
   uint64_t store_at = 0;
 
  private:
+  void around_64(const std::vector<uint8_t>& insn) {
+    const Xbyak::Reg64 all[] = {rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15};
+    push(qword_at(offsetof(Context, rflags)));
+    popfq();
+    for (size_t i = 0; i < 16; i++) mov(all[i], qword_at(offsetof(Context, gpr) + 8 * i));
+    insn_at = getCurr<uint64_t>();
+    for (uint8_t b : insn) db(b);
+    store_at = getCurr<uint64_t>();
+    for (size_t i = 0; i < 16; i++) mov(qword_at(offsetof(Context, gpr) + 8 * i), all[i]);
+    mov(rsp, qword_at(offsetof(Context, host_rsp)));
+    pushfq();
+    pop(qword_at(offsetof(Context, rflags)));
+  }
+  void around_32(const std::vector<uint8_t>& insn) {
+    mov(eax, kUserData);
+    mov(ds, eax);
+    mov(es, eax);
+    bytes({0xff, 0x2c, 0x25}, offsetof(Context, far_offset));  // jmp far [..]
+    auto* context = reinterpret_cast<Context*>(kContext);
+    context->far_offset = static_cast<uint32_t>(getCurr<uint64_t>());
+    context->far_selector = kUserCode32;
+    db(0xbc);  // mov esp, imm32
+    dd(static_cast<uint32_t>(kContext + kStackTop));
+    bytes({0xff, 0x35}, offsetof(Context, rflags));  // push [..]
+    db(0x9d);                                        // popfd
+    for (unsigned i = 0; i < 8; i++) bytes({0x8b, static_cast<uint8_t>(5 | i << 3)}, offsetof(Context, gpr) + 8 * i);
+    insn_at = getCurr<uint64_t>();
+    for (uint8_t b : insn) db(b);
+    store_at = getCurr<uint64_t>();
+    for (unsigned i = 0; i < 8; i++) bytes({0x89, static_cast<uint8_t>(5 | i << 3)}, offsetof(Context, gpr) + 8 * i);
+    db(0xbc);
+    dd(static_cast<uint32_t>(kContext + kStackTop));
+    db(0x9c);                                        // pushfd
+    bytes({0x8f, 0x05}, offsetof(Context, rflags));  // pop [..]
+    db(0xea);                                        // jmp far 0x33:next
+    dd(static_cast<uint32_t>(getCurr<uint64_t>() + 6));
+    dw(kUserCode64);
+    mov(rsp, qword_at(offsetof(Context, host_rsp)));
+  }
   // FXSAVE64 / FXRSTOR64 at an absolute address: REX.W 0F AE /0 or /1, SIB without base.
   static constexpr uint8_t kFxsave = 0x04, kFxrstor = 0x0c;
-  void fx_image(uint8_t modrm, size_t offset) {
-    for (uint8_t b : {uint8_t{0x48}, uint8_t{0x0f}, uint8_t{0xae}, modrm, uint8_t{0x25}}) db(b);
-    dd(static_cast<uint32_t>(kContext + offset));
+  void fx_image(uint8_t modrm, size_t offset) { bytes({0x48, 0x0f, 0xae, modrm, 0x25}, offset); }
+  void bytes(std::initializer_list<uint8_t> opcode, size_t context_offset) {
+    for (uint8_t b : opcode) db(b);
+    dd(static_cast<uint32_t>(kContext + context_offset));
   }
-  Xbyak::Address qword_at(size_t offset) { return qword[kContext + offset]; }
+  Xbyak::Address qword_at(size_t offset) { return qword[Xbyak::RegExp(kContext + offset)]; }
 };
 
 void map_fixed(uint64_t address, size_t size, int protection) {
@@ -104,14 +142,14 @@ Outcome outcome_of(int signal) {
     case SIGFPE: return fault.code == FPE_INTDIV || fault.code == FPE_INTOVF ? Outcome::DivideError : Outcome::FpError;
     case SIGILL: return Outcome::Invalid;
     case SIGTRAP: return Outcome::Trap;
-    case SIGBUS: return Outcome::Alignment;
+    case SIGBUS: return Outcome::Protection;  // #SS: a non-canonical address by RBP or RSP
     default: return Outcome::Other;
   }
 }
 
 }  // namespace
 
-HostExecutor::HostExecutor() {
+HostExecutor::HostExecutor(Mode mode) : mode_(mode) {
   map_fixed(kCode, 0x1000, PROT_READ | PROT_WRITE | PROT_EXEC);
   map_fixed(kData, kDataBytes, PROT_READ | PROT_WRITE);
   map_fixed(kReadOnly, 0x1000, PROT_READ);
@@ -136,7 +174,7 @@ HostExecutor::~HostExecutor() {
 
 Result HostExecutor::run(const std::vector<uint8_t>& code, const MachineState& before) {
   auto* context = reinterpret_cast<Context*>(kContext);
-  Stub stub(reinterpret_cast<uint8_t*>(kCode), code);
+  const Stub stub(reinterpret_cast<uint8_t*>(kCode), code, mode_);
   std::memcpy(context->fx, before.fx.data(), 512);
   std::memcpy(context->gpr, before.gpr.data(), sizeof context->gpr);
   context->rflags = before.rflags;
@@ -147,6 +185,9 @@ Result HostExecutor::run(const std::vector<uint8_t>& code, const MachineState& b
 
   Result result;
   if (fault.happened) result.outcome = outcome_of(fault.signal);
+  if (mode_ == Mode::Protected32) {
+    for (unsigned i = 0; i < 8; i++) context->gpr[i] &= 0xffffffff;
+  }
   std::memcpy(result.state.fx.data(), context->fx, 512);
   std::memcpy(result.state.gpr.data(), context->gpr, sizeof context->gpr);
   result.state.rflags = context->rflags;

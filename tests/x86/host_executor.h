@@ -8,10 +8,13 @@ namespace panda::x86test {
 // Only one may exist at a time: it owns the fixed addresses and the fault signals while it lives.
 class HostExecutor : public Executor {
  public:
-  HostExecutor();
+  explicit HostExecutor(Mode mode);
   ~HostExecutor() override;
   [[nodiscard]] std::string name() const override { return "host"; }
   Result run(const std::vector<uint8_t>& code, const MachineState& before) override;
+
+ private:
+  Mode mode_;
 };
 
 }  // namespace panda::x86test

@@ -72,6 +72,4 @@ void prepare(const Form& form, MachineState& state, Rng& rng) {
   if (name == "enter") state.gpr[5] = kData + 0x1800;
 }
 
-uint16_t fsw_mask(const Form&) { return 0xffff; }
-
 }  // namespace panda::x86test

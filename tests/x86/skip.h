@@ -14,7 +14,5 @@ namespace panda::x86test {
 [[nodiscard]] bool oracle_is_wrong(const std::string& oracle, const Form& form);
 // Puts string instructions' pointers into the data area, bounds counts, and so on.
 void prepare(const Form& form, MachineState& state, Rng& rng);
-// Bits of the x87 status word to compare.
-[[nodiscard]] uint16_t fsw_mask(const Form& form);
 
 }  // namespace panda::x86test

@@ -43,7 +43,13 @@ DecodeStatus Decoder::decode(std::span<const uint8_t> bytes, uint64_t flags, Dec
   }
   const size_t size = std::min<size_t>(bytes.size(), kMaxInsnBytes);
   const ZyanStatus status = ZydisDecoderDecodeFull(&decoders_[which], bytes.data(), size, &out.insn, out.ops);
-  if (ZYAN_SUCCESS(status)) return DecodeStatus::Ok;
+  if (ZYAN_SUCCESS(status)) {
+    // No CPU model has what the other encodings bring, and some share a mnemonic with one that is there
+    // (XOP's BEXTR with an immediate).
+    const ZydisInstructionEncoding encoding = out.insn.encoding;
+    const bool known = encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY || encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
+    return known ? DecodeStatus::Ok : DecodeStatus::Undefined;
+  }
   if (status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG) return DecodeStatus::TooLong;
   if (status == ZYDIS_STATUS_NO_MORE_DATA) {
     return size >= kMaxInsnBytes ? DecodeStatus::TooLong : DecodeStatus::Truncated;

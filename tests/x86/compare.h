@@ -1,0 +1,14 @@
+// What differs between two executions, as text for people.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "machine_state.h"
+
+namespace panda::x86test {
+
+// One line per difference; empty where the results agree. undefined: EFLAGS bits to leave out.
+[[nodiscard]] std::string differences(const Result& want, const Result& got, uint32_t undefined, Mode mode);
+
+}  // namespace panda::x86test
