@@ -24,8 +24,9 @@ import time
 MARK = re.compile(r"BENCH (\w+) (begin|end)(?: ([0-9a-f]+))?")
 
 
-def one_run(command, limit):
-    """Runs a command; returns {phase: (seconds, checksum)} in order of appearance."""
+def one_run(command, limit, wait=False):
+    """Runs a command; returns {phase: (seconds, checksum)} in order of appearance. With `wait` it is
+    left to end by itself after the last phase, else killed there."""
     started = time.monotonic()
     process = subprocess.Popen(shlex.split(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, start_new_session=True)
@@ -45,7 +46,7 @@ def one_run(command, limit):
             begun[name] = now
         elif name in begun:
             phases["total" if name == "all" else name] = (now - begun[name], checksum)
-        if "total" in phases:
+        if "total" in phases and not wait:
             break
     watchdog.cancel()
     try:

@@ -261,7 +261,8 @@ Result<std::string> Session::begin_record(const std::string& name) {
   if (!live()) return fail("begin_record: this is a replay");
   if (recorder_) return fail("begin_record: {} is being recorded already; end_record ends it", recorder_->name());
   PANDA_TRY(recorder_, replay::Recorder::begin(name, *machine_.board(), replay::Line::of(machine_.engine()),
-                                               machine_.description()));
+                                               machine_.description(),
+                                               config_.icount_shift ? 0 : replay::Recorder::kFlushInterval_ns));
   gate_.set_inner(*recorder_);
   recording_since_ = Clock::now();
   return fmt::format("recording to {} and {} from instruction {}\n", replay::snapshot_path(name),

@@ -9,14 +9,11 @@ namespace {
 
 // Registers are digested this often, so that a divergence is noticed near to where it happened.
 constexpr uint64_t kCheckInterval_insns = 50'000'000;
-// At most this much guest time is lost when a recording is cut off. Guest time, not the host's: two
-// runs with -icount must write the same chunks.
-constexpr uint64_t kFlushInterval_ns = 1'000'000'000;
 
 }  // namespace
 
 Result<std::unique_ptr<Recorder>> Recorder::begin(const std::string& name, Outside& live, Line line,
-                                                  const snapshot::MachineDescription& machine) {
+                                                  const snapshot::MachineDescription& machine, uint64_t flush_ns) {
   if (name.empty()) return fail("a recording needs a name");
   const std::string snapshot_file = snapshot_path(name);
   const std::string log_file = log_path(name);
@@ -37,10 +34,10 @@ Result<std::unique_ptr<Recorder>> Recorder::begin(const std::string& name, Outsi
     ::unlink(snapshot_file.c_str());
     return tl::unexpected<Error>(log.error());
   }
-  return std::unique_ptr<Recorder>(new Recorder(name, live, line, std::move(*log)));
+  return std::unique_ptr<Recorder>(new Recorder(name, live, line, std::move(*log), flush_ns));
 }
 
-Recorder::Recorder(std::string name, Outside& live, Line line, std::unique_ptr<LogWriter> log)
+Recorder::Recorder(std::string name, Outside& live, Line line, std::unique_ptr<LogWriter> log, uint64_t flush_ns)
     : name_(std::move(name)),
       live_(live),
       line_(line),
@@ -49,6 +46,7 @@ Recorder::Recorder(std::string name, Outside& live, Line line, std::unique_ptr<L
       next_check_(start_ + kCheckInterval_insns),
       live_due_(start_),
       clock_offset_ns_(line.clock.offset_ns()),
+      flush_ns_(flush_ns),
       last_flush_(line.clock.now(start_)) {
   line_.memory.set_dma_observer(this);
 }
@@ -69,8 +67,9 @@ Status Recorder::end(EndReason reason) {
 void Recorder::log(EventBody body) {
   const InsnCount now = line_.count();
   log_->append({now, std::move(body)});
+  if (flush_ns_ == 0) return;
   const VirtualNs time = line_.clock.now(now);
-  if (static_cast<int64_t>(time - last_flush_) >= static_cast<int64_t>(kFlushInterval_ns)) {
+  if (static_cast<int64_t>(time - last_flush_) >= static_cast<int64_t>(flush_ns_)) {
     last_flush_ = time;
     log_->flush();
   }
@@ -131,7 +130,7 @@ std::optional<uint64_t> Recorder::register_read(OutsideRegister kind, uint32_t i
 
 bool Recorder::register_write(OutsideRegister kind, uint32_t index, uint64_t value) {
   const bool accepted = in_access([&] { return live_.register_write(kind, index, value); });
-  if (!ended_) log(RegisterWrite{kind, index, accepted});
+  if (!ended_ && !accepted) log(RegisterWrite{kind, index, accepted});
   return accepted;
 }
 
@@ -148,6 +147,7 @@ void Recorder::service(InsnCount now) {
   if (!ended_ && next_check_ <= now) {
     next_check_ = now + kCheckInterval_insns;
     log(StateCheck{snapshot::registers_digest(line_.frontend, line_.cpu), line_.frontend.describe_registers(line_.cpu)});
+    log_->flush();
   }
 }
 

@@ -15,8 +15,13 @@ namespace panda::replay {
 class Recorder final : public Outside, private DmaObserver {
  public:
   // Between two instructions: writes NAME-rr-snp and opens NAME-rr-nondet.log. Refuses where one exists.
+  // flush_ns: the log is written out when so much guest time has passed, so that a recording that is
+  // cut off lacks little; 0 where guest time does not run with the host's (-icount): then, as always,
+  // every 50 million instructions.
   static Result<std::unique_ptr<Recorder>> begin(const std::string& name, Outside& live, Line line,
-                                                 const snapshot::MachineDescription& machine);
+                                                 const snapshot::MachineDescription& machine,
+                                                 uint64_t flush_ns = kFlushInterval_ns);
+  static constexpr uint64_t kFlushInterval_ns = 1'000'000'000;
   ~Recorder() override;
 
   // Between two instructions: writes the end and closes. The recorder only passes through afterwards.
@@ -42,7 +47,7 @@ class Recorder final : public Outside, private DmaObserver {
   bool stop_requested() override { return live_.stop_requested(); }
 
  private:
-  Recorder(std::string name, Outside& live, Line line, std::unique_ptr<LogWriter> log);
+  Recorder(std::string name, Outside& live, Line line, std::unique_ptr<LogWriter> log, uint64_t flush_ns);
   void dma_written(GuestPhysAddr address, std::span<const uint8_t> bytes) override;
   void log(EventBody body);
   void note_clock();
@@ -57,6 +62,7 @@ class Recorder final : public Outside, private DmaObserver {
   InsnCount next_check_;
   InsnCount live_due_;
   uint64_t clock_offset_ns_;
+  uint64_t flush_ns_;
   VirtualNs last_flush_;
   bool in_access_ = false;
   bool ended_ = false;

@@ -22,8 +22,8 @@ std::string differences(const Result& want, const Result& got, uint32_t undefine
       text += fmt::format("  {}: want {:#x} got {:#x}\n", kNames[i], want.state.gpr[i], got.state.gpr[i]);
     }
   }
-  const uint64_t flags = (x86::kArithmeticFlags | x86::kDF_) & ~undefined;
-  if (!fault && ((want.state.rflags ^ got.state.rflags) & flags) != 0) {
+  const uint64_t flags = (x86::kArithmeticFlags | x86::kDF_) & ~(fault ? 0u : undefined);
+  if (((want.state.rflags ^ got.state.rflags) & flags) != 0) {
     text += fmt::format("  flags: want {:#x} got {:#x}\n", want.state.rflags & flags, got.state.rflags & flags);
   }
   if (!fault && want.state.rip != got.state.rip) {

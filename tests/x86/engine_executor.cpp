@@ -125,11 +125,12 @@ void EngineExecutor::Impl::load(const MachineState& before) {
   for (unsigned i = 0; i < cpu.reg_count(); i++) cpu.set_reg(i, before.gpr[i]);
   cpu.set_eflags(static_cast<uint32_t>(before.rflags) | 0x200);
   s.eip = kCode;
-  std::memcpy(&s.fpuc, &before.fx[0], 2);
+  uint16_t fcw;
+  std::memcpy(&fcw, &before.fx[0], 2);
+  s.fpuc = fcw;
   uint16_t fsw;
   std::memcpy(&fsw, &before.fx[2], 2);
-  s.fpstt = fsw >> 11 & 7;
-  s.fpus = static_cast<uint16_t>(fsw & ~0x3800);
+  set_fpu_status(s, fsw);
   for (unsigned i = 0; i < 8; i++) {
     s.fptags[i] = (before.fx[4] >> i & 1) != 0 ? 0 : 1;
     std::memcpy(s.fpregs[(s.fpstt + i) & 7].bytes_, &before.fx[32 + 16 * i], 10);

@@ -95,6 +95,12 @@ bool make_operand(Kind k, Choice& c, ZydisEncoderOperand& op, MachineState* stat
   // Aligned for 16 bytes mostly, anything else sometimes; in the middle of the data area.
   uint64_t target = kData + 0x800 + c.next(64) * 16;
   if (c.next(4) == 0) target += c.next(16);
+  // Sometimes across the end of what is mapped, or where nothing can be written.
+  switch (c.next(16)) {
+    case 2: target = kData + kDataBytes - c.next(33); break;
+    case 3: target = kReadOnly + 0x800 + c.next(64) * 16; break;
+    default: break;
+  }
   memory = target;
   const unsigned base = c.next(2) == 0 ? 3 : 5;  // RBX or RBP
   op.mem.base = wide ? gpr(Kind::R64, base, false) : gpr(Kind::R32, base, false);
@@ -113,6 +119,17 @@ bool make_operand(Kind k, Choice& c, ZydisEncoderOperand& op, MachineState* stat
   return true;
 }
 
+// BT with a register may address memory far away: keep it near in most cases.
+void bound_bit_offset(const Form& form, const ZydisEncoderRequest& request, MachineState& state, Choice& c) {
+  const ZydisMnemonic m = form.mnemonic;
+  if (m != ZYDIS_MNEMONIC_BT && m != ZYDIS_MNEMONIC_BTS && m != ZYDIS_MNEMONIC_BTR && m != ZYDIS_MNEMONIC_BTC) return;
+  if (!is_memory(form.operands[0]) || request.operands[1].type != ZYDIS_OPERAND_TYPE_REGISTER) return;
+  const auto number = static_cast<unsigned>(ZydisRegisterGetId(request.operands[1].reg.value));
+  if (number == 3 || number == 5 || number == 7 || c.next(4) == 0) return;
+  state.gpr[number] = c.next(0x1000) - 0x800;
+  if (c.mode != Mode::Long64) state.gpr[number] &= 0xffffffff;
+}
+
 Encoded encode_with(const Form& form, Choice c, MachineState* state) {
   ZydisEncoderRequest request{};
   request.machine_mode = c.mode == Mode::Long64 ? ZYDIS_MACHINE_MODE_LONG_64 : ZYDIS_MACHINE_MODE_LEGACY_32;
@@ -126,6 +143,7 @@ Encoded encode_with(const Form& form, Choice c, MachineState* state) {
   std::array<uint8_t, ZYDIS_MAX_INSTRUCTION_LENGTH> bytes;
   ZyanUSize length = bytes.size();
   if (!ZYAN_SUCCESS(ZydisEncoderEncodeInstruction(&request, bytes.data(), &length))) return {};
+  if (state != nullptr) bound_bit_offset(form, request, *state, c);
   out.bytes.assign(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(length));
   return out;
 }

@@ -61,12 +61,19 @@ MachineState random_state(Rng& rng, Mode mode) {
   s.rflags = 0x202 | (rng() & x86::kArithmeticFlags);
   s.data.resize(kDataBytes);
   for (size_t i = 0; i < s.data.size(); i += 16) random_lanes(&s.data[i], rng);
-  const uint16_t fcw = rng() % 4 ? 0x37f : static_cast<uint16_t>(0x7f | (rng() % 4) << 10 | (rng() % 2 ? 0x300 : 0x200));
-  const uint32_t mxcsr = 0x1f80 | (rng() % 4 ? 0u : static_cast<uint32_t>(rng() % 4) << 13);
+  uint16_t fcw = rng() % 4 ? 0x37f : static_cast<uint16_t>(0x7f | (rng() % 4) << 10 | (rng() % 2 ? 0x300 : 0x200));
+  if (rng() % 8 == 0) fcw = static_cast<uint16_t>(fcw & ~(rng() & 0x3f));  // unmasked exceptions
+  uint32_t mxcsr = 0x1f80 | (rng() % 4 ? 0u : static_cast<uint32_t>(rng() % 4) << 13);
+  if (rng() % 4 == 0) mxcsr |= static_cast<uint32_t>(rng()) & 0x3f;
+  if (rng() % 6 == 0) mxcsr |= static_cast<uint32_t>(rng()) & 0x8040;  // flush to zero, denormals are zero
+  if (rng() % 8 == 0) mxcsr &= ~(static_cast<uint32_t>(rng()) & 0x1f80);
   put(&s.fx[0], &fcw, 2);
   put(&s.fx[24], &mxcsr, 4);
-  const auto top = static_cast<uint16_t>((rng() % 8) << 11);
-  put(&s.fx[2], &top, 2);
+  uint16_t fsw = static_cast<uint16_t>((rng() % 8) << 11);
+  if (rng() % 2) fsw = static_cast<uint16_t>(fsw | (rng() & 0x4700));
+  if (rng() % 8 == 0) fsw = static_cast<uint16_t>(fsw | (rng() & 0x7f));
+  if (fsw & ~fcw & 0x3f) fsw |= 0x8080;  // one of them is unmasked: pending
+  put(&s.fx[2], &fsw, 2);
   s.fx[4] = rng() % 3 ? 0xff : static_cast<uint8_t>(rng());  // abridged tags: mostly full
   for (size_t i = 0; i < 8; i++) {
     const long double v = rng() % 4 ? static_cast<long double>(interesting_double(rng))

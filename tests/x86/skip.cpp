@@ -27,7 +27,8 @@ const Skip kSkips[] = {
     S(FNSTENV, "FIP and FDP differ between CPUs"), S(FXRSTOR, "random images are not valid"),
     S(FXRSTOR64, "random images are not valid"), S(FRSTOR, "random images unmask exceptions"),
     S(FLDENV, "random images unmask exceptions"), S(FLDCW, "random words unmask exceptions"),
-    S(LDMXCSR, "random words unmask exceptions"), S(XSAVE, "depends on the OS"), S(XRSTOR, "depends on the OS"),
+    S(XSAVEOPT, "depends on the OS"), S(XSAVEOPT64, "depends on the OS"), S(XSAVEC, "depends on the OS"),
+    S(XSAVEC64, "depends on the OS"), S(LDMXCSR, "random words unmask exceptions"), S(XSAVE, "depends on the OS"), S(XRSTOR, "depends on the OS"),
     S(XSAVE64, "depends on the OS"), S(XRSTOR64, "depends on the OS"), S(XGETBV, "depends on the OS"),
     S(XSETBV, "privileged"), S(SYSCALL, "the host's kernel answers it"), S(SYSENTER, "the host's kernel answers it"),
 };

@@ -75,7 +75,14 @@ InsnEnd translate_cmpxchg(InsnContext& x) {
   const Value accumulator = x.reg(R_EAX, old.type);
   const Value equal = b.icmp(Cond::Eq, accumulator, old);
   const Value v = b.select(equal, x.reg(x.ops[1].reg.value), old);
-  d.write(v);
+  if (old.type == Type::I32 && !d.is_memory()) {
+    // A register that keeps its value keeps its upper half too.
+    const uint32_t slot = x.layout.reg(general_register(x.ops[0].reg.value).number);
+    const Type word = x.layout.word();
+    b.set(slot, b.select(equal, b.zext(word, v), b.get(word, slot)));
+  } else {
+    d.write(v);
+  }
   // The accumulator changes only where unequal; a 32-bit one then loses its upper half.
   if (old.type == Type::I32) {
     const Type word = x.layout.word();

@@ -6,6 +6,7 @@ namespace {
 
 InsnEnd emms(InsnContext& x) {
   if (!mmx_ready(x)) return InsnEnd::Closed;
+  x.b.set(offsetof(State, fpstt), x.b.i32(0));
   x.b.set(offsetof(State, fptags), x.b.i64(0x0101010101010101));
   return InsnEnd::Next;
 }

@@ -238,6 +238,12 @@ InsnEnd fst(InsnContext& x) {
   return store(x, kind | (pop ? x87::kStorePop : 0u));
 }
 
+InsnEnd fstpnce(InsnContext& x) {
+  if (!x87_ready(x)) return InsnEnd::Closed;
+  X87<"x87_fstpnce", &x87::fstpnce>::call(x, {st_index(x)});
+  return done(x);
+}
+
 template <uint32_t flags>
 InsnEnd fist(InsnContext& x) {
   if (!x87_ready(x)) return InsnEnd::Closed;
@@ -330,7 +336,7 @@ constexpr Row kRows[] = {
     X87_ROW(FLDZ, &constant<x87::kZero>),
     X87_ROW(FST, &fst<false>),
     X87_ROW(FSTP, &fst<true>),
-    X87_ROW(FSTPNCE, &fst<true>),
+    X87_ROW(FSTPNCE, &fstpnce),
     X87_ROW(FIST, &fist<0>),
     X87_ROW(FISTP, &fist<x87::kStorePop>),
     {ZYDIS_MNEMONIC_FISTTP, &fist<x87::kTrunc | x87::kStorePop>, Feature::Sse3},

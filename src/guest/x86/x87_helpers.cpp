@@ -343,6 +343,14 @@ void fstp_st(void* state, uint32_t i) noexcept {
   f.pop();
 }
 
+// FSTP ST(i) that stores an empty register as it is.
+void fstpnce(void* state, uint32_t i) noexcept {
+  const Fpu f(state);
+  f.clear_c1();
+  f.set(i, f.st(0));
+  f.pop();
+}
+
 void fxch(void* state, uint32_t i) noexcept {
   const Fpu f(state);
   if (f.empty(0) || f.empty(i)) [[unlikely]] {

@@ -42,6 +42,7 @@ void store_checked(void* state, uint64_t address, uint32_t kind) noexcept;
 // --- registers (x87_helpers.cpp)
 void fst_st(void* state, uint32_t i) noexcept;
 void fstp_st(void* state, uint32_t i) noexcept;
+void fstpnce(void* state, uint32_t i) noexcept;
 void fxch(void* state, uint32_t i) noexcept;
 void fcmov(void* state, uint32_t i, uint32_t condition) noexcept;
 void ffree(void* state, uint32_t i) noexcept;
