@@ -137,6 +137,7 @@ void GuestMemory::flush_tlb(VcpuContext&) {
       for (uint32_t index : t.fetch_filled) t.fetch[index] = FetchEntry{};
     }
     t.fetch_filled.clear();
+    t.fetched.clear();
   }
   if (observer_ != nullptr) observer_->mappings_changed();
 }
@@ -150,6 +151,7 @@ void GuestMemory::flush_tlb_page(VcpuContext& cpu, uint64_t address) {
     }
     FetchEntry& f = tables_[mode].fetch[(address >> kPageBits) % kFetchEntries];
     if (f.tag == (address & kPageMask)) f = FetchEntry{};
+    tables_[mode].fetched.erase(address & kPageMask);
   }
   if (observer_ != nullptr) observer_->mappings_changed();
 }
@@ -184,10 +186,15 @@ bool GuestMemory::fetch(VcpuContext& cpu, uint64_t address, unsigned mode, uint6
   const auto index = static_cast<uint32_t>((address >> kPageBits) % kFetchEntries);
   FetchEntry& f = tables.fetch[index];
   if (f.tag != (address & kPageMask)) {
-    Translation t;
-    if (!mmu_->translate(cpu, address, Access::Fetch, mode, false, t)) return false;
+    const uint64_t page = address & kPageMask;
+    auto it = tables.fetched.find(page);
+    if (it == tables.fetched.end()) {
+      Translation t;
+      if (!mmu_->translate(cpu, address, Access::Fetch, mode, false, t)) return false;
+      it = tables.fetched.emplace(page, t.phys).first;
+    }
     if (f.tag == ~uint64_t{0} && tables.fetch_filled.size() < kFetchEntries) tables.fetch_filled.push_back(index);
-    f = {address & kPageMask, t.phys};
+    f = {page, it->second};
   }
   phys = f.phys_page | (address & ~kPageMask);
   return true;

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 #include "base/result.h"
@@ -95,8 +96,12 @@ class GuestMemory {
   struct ModeTables {
     std::vector<TlbEntry> entries;
     std::vector<uint32_t> filled;  // indices to clear at a flush; full: clear all
-    std::vector<FetchEntry> fetch;
+    std::vector<FetchEntry> fetch;  // a front to `fetched`
     std::vector<uint32_t> fetch_filled;
+    // Every page fetched from since the last flush. It evicts nothing, because how often a page is
+    // looked up depends on chaining and unit sizes: a walk that one back end made and another did
+    // not would set an accessed bit in one of them alone.
+    std::unordered_map<uint64_t, uint64_t> fetched;
   };
 
   uint8_t* ram_ = nullptr;

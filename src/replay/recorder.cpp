@@ -1,5 +1,7 @@
 #include "replay/recorder.h"
 
+#include "base/check.h"
+
 #include <unistd.h>
 
 #include <algorithm>
@@ -27,8 +29,12 @@ Result<std::unique_ptr<Recorder>> Recorder::begin(const std::string& name, Outsi
   header.clock_shift = line.clock.shift();
   header.clock_offset_ns = line.clock.offset_ns();
   header.count = line.count();
-  PANDA_TRY(const snapshot::Hash128 id,
-            snapshot::write_snapshot(snapshot_file, header, line.frontend.save_state(line.cpu), line.memory));
+  // The machine goes on from the very state that a replay starts with: what is not in the snapshot
+  // (soft TLBs, which decide when accessed bits are set again) must not differ.
+  const std::string cpu_state = line.frontend.save_state(line.cpu);
+  PANDA_CHECK(line.frontend.load_state(line.cpu, cpu_state));
+  line.memory.flush_tlb(line.cpu);
+  PANDA_TRY(const snapshot::Hash128 id, snapshot::write_snapshot(snapshot_file, header, cpu_state, line.memory));
   auto log = LogWriter::create(log_file, {machine.architecture, id, header.count});
   if (!log) {
     ::unlink(snapshot_file.c_str());

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <optional>
@@ -32,6 +33,16 @@ const Group kGroups[] = {{"integer", x86::integer_rows}, {"control", x86::contro
 unsigned inputs_per_form() {
   const char* text = std::getenv("PANDA_INSN_INPUTS");
   return text != nullptr ? static_cast<unsigned>(std::strtoul(text, nullptr, 0)) : 24;
+}
+
+std::string floating_point(const MachineState& s) {
+  const auto field = [&](size_t at, size_t n) {
+    uint64_t v = 0;
+    std::memcpy(&v, &s.fx[at], n);
+    return v;
+  };
+  return fmt::format("  fcw {:x} fsw {:x} ftw {:x} mxcsr {:x} st0 {:x}:{:016x} st1 {:x}:{:016x}\n", field(0, 2), field(2, 2),
+                     field(4, 1), field(24, 4), field(40, 2), field(32, 8), field(56, 2), field(48, 8));
 }
 
 class InsnTest : public testing::TestWithParam<std::tuple<Mode, size_t>> {};
@@ -65,10 +76,11 @@ TEST_P(InsnTest, AgreesWithTheOracles) {
       std::vector<Result> got;
       for (auto& engine : engines) got.push_back(engine->run(code.bytes, before));
       for (auto& oracle : oracles) {
-        if (oracle_is_wrong(oracle->name(), form)) continue;
-        const Result want = oracle->run(code.bytes, before);
+        const Result found = oracle->run(code.bytes, before);
         for (size_t e = 0; e < engines.size(); e++) {
           cases++;
+          Result want = found;
+          forgive(form, code, before, got[e], want);
           const std::string diff = differences(want, got[e], undefined, mode);
           if (diff.empty()) continue;
           failures++;
@@ -79,7 +91,7 @@ TEST_P(InsnTest, AgreesWithTheOracles) {
             for (unsigned r = 0; r < 16; r++) registers += fmt::format("{:x} ", before.gpr[r]);
             ADD_FAILURE() << form.name() << " on the " << engines[e]->name() << " against the " << oracle->name()
                           << ", input " << i << "\n  bytes: " << bytes << "\n  before: " << registers
-                          << fmt::format("flags {:x}\n", before.rflags) << diff;
+                          << fmt::format("flags {:x}\n", before.rflags) << floating_point(before) << diff;
           }
           form_failed = true;
         }

@@ -1,5 +1,7 @@
 #include "undefined.h"
 
+#include <cstring>
+
 #include "guest/x86/state.h"
 
 namespace panda::x86test {
@@ -38,6 +40,12 @@ bool undefined_result(const Form& form, const Encoded& code, const MachineState&
     case ZYDIS_MNEMONIC_BSWAP: return width_bits(form.operands[0]) == 16;
     case ZYDIS_MNEMONIC_SHLD:
     case ZYDIS_MNEMONIC_SHRD: return shift_count(form, code, before) > width_bits(form.operands[0]);
+    case ZYDIS_MNEMONIC_FYL2XP1: {
+      // Defined for -(1 - sqrt(1/2)) to sqrt(2) - 1 only.
+      long double x = 0;
+      std::memcpy(&x, &before.fx[32], 10);
+      return x < -0.29L || x > 0.41L;
+    }
     default: return false;
   }
 }

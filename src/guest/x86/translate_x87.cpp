@@ -199,28 +199,22 @@ InsnEnd store(InsnContext& x, uint32_t kind) {
   const uint32_t what = kind & ~x87::kStorePop;
   const bool wide = what == x87::kStoreF80 || what == x87::kStoreBcd;
   const Memory at = x.address(m, wide ? 10 : m.size / 8u, true);
-  if (!x.mode(kModeFpuFlat)) {
+  if (wide || !x.mode(kModeFpuFlat)) {
     x.call(checked, {at.linear, x.b.i32(kind)});
     return done(x);
   }
+  // The status word changes only if the store does not fault.
+  const Value before = x.b.get(Type::I16, offsetof(State, fpus));
+  Value v;
   switch (what) {
-    case x87::kStoreF32: x.store(at, X87<"x87_st0_f32", &x87::st0_f32>::call(x)); break;
-    case x87::kStoreF64: x.store(at, X87<"x87_st0_f64", &x87::st0_f64>::call(x)); break;
-    case x87::kStoreF80:
-    case x87::kStoreBcd: {
-      const bool bcd = what == x87::kStoreBcd;
-      const Value low = bcd ? X87<"x87_st0_bcd_low", &x87::st0_bcd_low>::call(x)
-                            : X87<"x87_st0_f80_low", &x87::st0_f80_low>::call(x);
-      const Value high = bcd ? X87<"x87_st0_bcd_high", &x87::st0_bcd_high>::call(x)
-                             : X87<"x87_st0_f80_high", &x87::st0_f80_high>::call(x);
-      x.store(at, low);
-      x.store(Memory{x.b.add(at.linear, x.b.i64(8))}, x.b.trunc(Type::I16, high));
-      break;
-    }
-    default:
-      x.store(at, x.b.trunc(x.type_of(m), X87<"x87_st0_int", &x87::st0_int>::call(x, {x.b.i32(what)})));
-      break;
+    case x87::kStoreF32: v = X87<"x87_st0_f32", &x87::st0_f32>::call(x); break;
+    case x87::kStoreF64: v = X87<"x87_st0_f64", &x87::st0_f64>::call(x); break;
+    default: v = x.b.trunc(x.type_of(m), X87<"x87_st0_int", &x87::st0_int>::call(x, {x.b.i32(what)})); break;
   }
+  const Value after = x.b.get(Type::I16, offsetof(State, fpus));
+  x.b.set(offsetof(State, fpus), before);
+  x.store(at, v);
+  x.b.set(offsetof(State, fpus), after);
   if (kind & x87::kStorePop) emit_pop(x);
   return done(x);
 }

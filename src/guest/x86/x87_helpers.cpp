@@ -2,6 +2,7 @@
 
 #include "guest/x86/system.h"
 #include "guest/x86/x87_arith.h"
+#include "memory/guest_memory.h"
 
 namespace panda::x86 {
 
@@ -244,18 +245,6 @@ uint64_t st0_f64(void* state) noexcept {
   return store_slow(f, kStoreF64).low;
 }
 
-uint64_t st0_f80_low(void* state) noexcept {
-  const Fpu f(state);
-  if (f.empty(0)) [[unlikely]] return store_slow(f, kStoreF80).low;
-  f.clear_c1();
-  return f.reg(0).d.low;
-}
-
-uint32_t st0_f80_high(void* state) noexcept {
-  const Fpu f(state);
-  return f.empty(0) ? 0xffffu : f.reg(0).d.high;
-}
-
 uint64_t st0_int(void* state, uint32_t kind) noexcept {
   const Fpu f(state);
   if (f.plain() && !f.empty(0) && kind == (kInt32 | kTrunc)) {
@@ -285,17 +274,19 @@ uint64_t st0_int(void* state, uint32_t kind) noexcept {
   return store_slow(f, kind).low;
 }
 
-uint64_t st0_bcd_low(void* state) noexcept { return store_slow(Fpu(state), kStoreBcd).low; }
-
-uint32_t st0_bcd_high(void* state) noexcept {
-  const Fpu f(state);
-  return f.empty(0) ? 0xffffu : run_fbstp(static_cast<uint16_t>(f.s.fpuc | kFpExceptions), f.st(0)).high;
-}
-
 void store_checked(void* state, uint64_t address, uint32_t kind) noexcept {
   if (fpu_pending(state)) return;
   const Fpu f(state);
   Cpu cpu(state);
+  const uint32_t what = kind & ~kStorePop;
+  const bool wide = what == kStoreF80 || what == kStoreBcd;
+  const bool word = what == kInt16 || what == (kInt16 | kTrunc);
+  const bool dword = what == kInt32 || what == (kInt32 | kTrunc) || what == kStoreF32;
+  // Faults of the memory come first, and before any of several stores.
+  VcpuContext& c = cpu.context();
+  for (const uint64_t a : {address, address + (wide ? 9 : word ? 1 : dword ? 3 : 7)}) {
+    if (c.memory->lookup(c, a, Access::Write, cpu.mode()) == nullptr) return;
+  }
   StoreRun r;
   if (f.empty(0)) {
     if ((f.s.fpuc & kFpIE) == 0) return (void)f.stack_fault(false);
@@ -306,10 +297,6 @@ void store_checked(void* state, uint64_t address, uint32_t kind) noexcept {
     // Memory is not written where an unmasked exception other than precision occurs.
     if ((r.status & ~f.s.fpuc & (kFpExceptions & ~kFpPE)) != 0) return (void)f.commit(r.status);
   }
-  const uint32_t what = kind & ~kStorePop;
-  const bool wide = what == kStoreF80 || what == kStoreBcd;
-  const bool word = what == kInt16 || what == (kInt16 | kTrunc);
-  const bool dword = what == kInt32 || what == (kInt32 | kTrunc) || what == kStoreF32;
   bool ok;
   if (word) ok = write_linear(cpu, address, cpu.mode(), static_cast<uint16_t>(r.low));
   else if (dword) ok = write_linear(cpu, address, cpu.mode(), static_cast<uint32_t>(r.low));
@@ -343,11 +330,11 @@ void fstp_st(void* state, uint32_t i) noexcept {
   f.pop();
 }
 
-// FSTP ST(i) that stores an empty register as it is.
+// FSTP ST(i) that knows no stack underflow: it stores nothing then.
 void fstpnce(void* state, uint32_t i) noexcept {
   const Fpu f(state);
   f.clear_c1();
-  f.set(i, f.st(0));
+  if (!f.empty(0)) f.set(i, f.st(0));
   f.pop();
 }
 

@@ -28,12 +28,8 @@ void fld_constant(void* state, uint32_t which) noexcept;
 // --- stores: the value for memory, flags set, not popped. For exceptions that are all masked.
 uint32_t st0_f32(void* state) noexcept;
 uint64_t st0_f64(void* state) noexcept;
-uint64_t st0_f80_low(void* state) noexcept;
-uint32_t st0_f80_high(void* state) noexcept;
 inline constexpr uint32_t kInt16 = 0, kInt32 = 1, kInt64 = 2, kTrunc = 4;
 uint64_t st0_int(void* state, uint32_t kind) noexcept;  // FIST; with kTrunc FISTTP
-uint64_t st0_bcd_low(void* state) noexcept;
-uint32_t st0_bcd_high(void* state) noexcept;
 
 // The whole store instruction, where an unmasked exception may stop it.
 inline constexpr uint32_t kStoreF32 = 8, kStoreF64 = 9, kStoreF80 = 10, kStoreBcd = 11, kStorePop = 16;  // or kInt..

@@ -255,11 +255,6 @@ TEST(X87, Loads) {
 TEST(X87, Stores) {
   compare("fsts", HOST("fsts %1"), GUEST(put(operand, x87::st0_f32(state))), true);
   compare("fstl", HOST("fstl %1"), GUEST(put(operand, x87::st0_f64(state))), true);
-  compare("fstpt", HOST("fstpt %1"), GUEST({
-            put(operand, x87::st0_f80_low(state));
-            put(operand, static_cast<uint16_t>(x87::st0_f80_high(state)), 8);
-            Fpu(state).pop();
-          }), true);
   compare("fists", HOST("fists %1"), GUEST(put(operand, static_cast<uint16_t>(x87::st0_int(state, x87::kInt16)))), true);
   compare("fistl", HOST("fistl %1"), GUEST(put(operand, static_cast<uint32_t>(x87::st0_int(state, x87::kInt32)))), true);
   compare("fistpll", HOST("fistpll %1"), GUEST({
@@ -276,12 +271,6 @@ TEST(X87, Stores) {
           }), true);
   compare("fisttpll", HOST("fisttpll %1"), GUEST({
             put(operand, x87::st0_int(state, x87::kInt64 | x87::kTrunc));
-            Fpu(state).pop();
-          }), true);
-  compare("fbstp", HOST("fbstp %1"), GUEST({
-            const uint32_t high = x87::st0_bcd_high(state);
-            put(operand, x87::st0_bcd_low(state));
-            put(operand, static_cast<uint16_t>(high), 8);
             Fpu(state).pop();
           }), true);
   compare("fst st", HOST("fst %%st(2)"), GUEST(x87::fst_st(state, 2)));

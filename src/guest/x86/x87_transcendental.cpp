@@ -38,6 +38,9 @@ Outcome rounded(const Fpu& f, Float128 v, unsigned status = 0) {
   return {r.value, r.status | status};
 }
 
+// The same for a value that is known to be irrational, though it may not look so in 128 bits.
+Outcome rounded_inexact(const Fpu& f, Float128 v, unsigned status = 0) { return rounded(f, v, status | kFpPE); }
+
 // The NaN that an operation on these gives, as the host's addition chooses it.
 Outcome nan_of(const Fpu& f, long double a, long double b) {
   const HostRun r = run_fadd(static_cast<uint16_t>(f.s.fpuc | kFpExceptions), a, b);
@@ -159,12 +162,12 @@ void fpatan(void* state) noexcept {
   const DefaultMxcsr scope;
   binary(state, [](const Fpu& f, Class x, Class y) -> Outcome {
     const bool left = std::signbit(f.st(0)), below = std::signbit(f.st(1));
-    const auto angle = [&](int quarters) { return rounded(f, pi_times_128(below ? -quarters : quarters), denormal_flag(x, y)); };
+    const auto angle = [&](int quarters) { return rounded_inexact(f, pi_times_128(below ? -quarters : quarters), denormal_flag(x, y)); };
     const Outcome zero{below ? -0.0L : 0.0L, denormal_flag(x, y)};
     if (y == Class::Infinity) return x == Class::Infinity ? angle(left ? 3 : 1) : angle(2);
     if (x == Class::Infinity || y == Class::Zero) return left ? angle(4) : zero;
     if (x == Class::Zero) return angle(2);
-    return rounded(f, arctangent_128(f.st(1), f.st(0)), denormal_flag(x, y));
+    return rounded_inexact(f, arctangent_128(f.st(1), f.st(0)), denormal_flag(x, y));
   });
 }
 
@@ -174,7 +177,7 @@ void fsin(void* state) noexcept {
   const Class c = classify(f, 0);
   if (c == Class::Zero) return f.clear_c1();
   const DefaultMxcsr scope;
-  const Outcome r = rounded(f, sine_cosine_128(f.st(0)).sine, denormal_flag(c));
+  const Outcome r = rounded_inexact(f, sine_cosine_128(f.st(0)).sine, denormal_flag(c));
   if (f.commit(static_cast<uint16_t>(r.status))) f.set(0, r.value);
 }
 
@@ -182,7 +185,9 @@ void fcos(void* state) noexcept {
   const Fpu f(state);
   if (!trig_ready(f, false)) return;
   const DefaultMxcsr scope;
-  const Outcome r = rounded(f, sine_cosine_128(f.st(0)).cosine, denormal_flag(classify(f, 0)));
+  const Class c = classify(f, 0);
+  const Float128 v = sine_cosine_128(f.st(0)).cosine;
+  const Outcome r = c == Class::Zero ? rounded(f, v) : rounded_inexact(f, v, denormal_flag(c));
   if (f.commit(static_cast<uint16_t>(r.status))) f.set(0, r.value);
 }
 
@@ -192,7 +197,7 @@ void fsincos(void* state) noexcept {
   const DefaultMxcsr scope;
   const Class c = classify(f, 0);
   const SineCosine v = sine_cosine_128(f.st(0));
-  const Outcome sine = c == Class::Zero ? Outcome{f.st(0), 0} : rounded(f, v.sine, denormal_flag(c));
+  const Outcome sine = c == Class::Zero ? Outcome{f.st(0), 0} : rounded_inexact(f, v.sine, denormal_flag(c));
   const Outcome cosine = rounded(f, v.cosine);
   if (!f.commit(static_cast<uint16_t>((sine.status & ~kFpC1) | cosine.status))) return;
   f.set(0, sine.value);
@@ -207,7 +212,7 @@ void fptan(void* state) noexcept {
   Outcome r{f.st(0), 0};
   if (c != Class::Zero) {
     const SineCosine v = sine_cosine_128(f.st(0));
-    r = rounded(f, v.sine / v.cosine, denormal_flag(c));
+    r = rounded_inexact(f, v.sine / v.cosine, denormal_flag(c));
   }
   if (!f.commit(static_cast<uint16_t>(r.status))) return;
   f.set(0, r.value);
