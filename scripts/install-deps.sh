@@ -1,13 +1,16 @@
 #!/bin/sh
 # Installs what building, testing and fetching guests need, from Debian's packages. Does nothing,
-# and asks for no privileges, where all of it is there. With an argument `bench`, also what the
-# benchmarks compare against.
+# and asks for no privileges, where all of it is there. With an argument `bench`
+# or `lint`, also what those need.
 set -eu
 
 packages="g++ gcc-multilib g++-multilib cmake ninja-build make pkg-config git python3 cpio gzip xz-utils
   libfmt-dev libexpected-dev libzydis-dev libxbyak-dev libzstd-dev libxxhash-dev libedit-dev
   libgtest-dev libgmock-dev libunicorn-dev"
-if [ "${1-}" = bench ]; then packages="$packages qemu-system-x86"; fi
+case ${1-} in
+  bench) packages="$packages qemu-system-x86" ;;
+  lint) packages="$packages clang-format-19 clang-tidy-19" ;;
+esac
 
 missing=""
 for p in $packages; do

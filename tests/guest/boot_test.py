@@ -63,11 +63,6 @@ class Boot(guest.GuestTest):
             g.send("\x01x")
             self.assertEqual(g.wait(), 0, g.stderr())
 
-    def test_interpreter_starts_the_kernel(self):
-        with guest.Guest("--backend=interp", "-icount", "shift=0", append="earlyprintk=serial,ttyS0 debug") as g:
-            g.wait_for("Command line:")
-            g.wait_for("e820: update")
-
 
 if __name__ == "__main__":
     guest.main()

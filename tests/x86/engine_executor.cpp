@@ -209,6 +209,26 @@ Result EngineExecutor::run(const std::vector<uint8_t>& code, const MachineState&
   return m.finish(before);
 }
 
+Result EngineExecutor::run_to_end(const std::vector<uint8_t>& code, const MachineState& before, Rng* slices) {
+  Impl& m = *impl_;
+  std::vector<uint8_t> padded = code;
+  padded.push_back(0xcc);  // INT3 behind the end
+  m.memory->write(GuestPhysAddr(kCodePhys), padded.data(), padded.size());
+  m.load(before);
+  const InsnCount end = m.engine->count() + 100'000;
+  while (m.outside.vector < 0 && m.engine->count() < end) {
+    m.engine->run(slices != nullptr ? m.engine->count() + 1 + (*slices)() % 7 : end);
+  }
+  Result result = m.finish(before);
+  if (m.outside.vector == kBP && result.state.rip - kCode >= code.size()) {
+    result.outcome = Outcome::Done;
+    result.state.rip = kCode + code.size();
+  }
+  return result;
+}
+
+void EngineExecutor::set_max_unit_insns(unsigned n) { impl_->engine->set_max_unit_insns(n); }
+
 Result EngineExecutor::run_many(const std::vector<uint8_t>& code, const MachineState& before, uint64_t insns) {
   Impl& m = *impl_;
   m.memory->write(GuestPhysAddr(kCodePhys), code.data(), code.size());

@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "forms.h"
 #include "machine_state.h"
 
 namespace panda::x86test {
@@ -16,6 +17,9 @@ class EngineExecutor : public Executor {
   ~EngineExecutor() override;
   [[nodiscard]] std::string name() const override;
   Result run(const std::vector<uint8_t>& code, const MachineState& before) override;
+  // Runs all of `code`. slices: leaves and re-enters the engine at random counts.
+  Result run_to_end(const std::vector<uint8_t>& code, const MachineState& before, Rng* slices = nullptr);
+  void set_max_unit_insns(unsigned n);
   // Runs `insns` instructions from kCode instead of one.
   Result run_many(const std::vector<uint8_t>& code, const MachineState& before, uint64_t insns);
 

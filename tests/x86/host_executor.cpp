@@ -36,6 +36,7 @@ struct Fault {
   volatile int signal;
   volatile int code;
   uint64_t resume;
+  uint64_t rip;
 };
 Fault fault;
 
@@ -49,6 +50,7 @@ void on_fault(int signal, siginfo_t* info, void* context) {
   fault.happened = 1;
   fault.signal = signal;
   fault.code = info->si_code;
+  fault.rip = rip;
   uc->uc_mcontext.gregs[REG_RIP] = static_cast<greg_t>(fault.resume);
   uc->uc_mcontext.gregs[REG_EFL] &= ~0x100L;
 }
@@ -191,7 +193,7 @@ Result HostExecutor::run(const std::vector<uint8_t>& code, const MachineState& b
   std::memcpy(result.state.fx.data(), context->fx, 512);
   std::memcpy(result.state.gpr.data(), context->gpr, sizeof context->gpr);
   result.state.rflags = context->rflags;
-  result.state.rip = kCode + (fault.happened && fault.signal != SIGTRAP ? 0 : code.size());
+  result.state.rip = kCode + (fault.happened ? fault.rip - stub.insn_at : code.size());
   const auto* data = reinterpret_cast<const uint8_t*>(kData);
   result.state.data.assign(data, data + kDataBytes);
   return result;

@@ -32,7 +32,7 @@ const Group kGroups[] = {{"integer", x86::integer_rows}, {"control", x86::contro
 
 unsigned inputs_per_form() {
   const char* text = std::getenv("PANDA_INSN_INPUTS");
-  return text != nullptr ? static_cast<unsigned>(std::strtoul(text, nullptr, 0)) : 24;
+  return text != nullptr ? static_cast<unsigned>(std::strtoul(text, nullptr, 0)) : 16;
 }
 
 std::string floating_point(const MachineState& s) {

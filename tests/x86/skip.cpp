@@ -88,6 +88,7 @@ void forgive(const Form& form, const Encoded& code, const MachineState& before, 
     case ZYDIS_MNEMONIC_FPATAN:
       // Approximations: whether the value was rounded up, and whether an exact result counts as one.
       take_status(x86::kFpC1 | x86::kFpPE);
+      if ((before.fx[0] & x86::kFpPE) == 0) take_status(x86::kFpES | x86::kFpB);
       break;
     case ZYDIS_MNEMONIC_CVTPI2PS:
       // The memory form: AMD does not switch to MMX, Intel does (SDM vol. 2, CVTPI2PS).
@@ -108,6 +109,16 @@ void forgive(const Form& form, const Encoded& code, const MachineState& before, 
   constexpr uint8_t kUnderflow = 0x10;
   const bool unmasked_underflow = (before.fx[25] & 0x08) == 0;
   if (host.outcome == Outcome::FpError && unmasked_underflow && (host.state.fx[24] & kUnderflow) != 0) host = ours;
+}
+
+bool host_differs(ZydisMnemonic m) {
+#define M(name) ZYDIS_MNEMONIC_##name
+  static const ZydisMnemonic kOnes[] = {M(NOP),      M(FCOMI),    M(FCOMIP),   M(FUCOMI),    M(FUCOMIP),  M(F2XM1),
+                                        M(FYL2X),    M(FYL2XP1),  M(FSIN),     M(FCOS),      M(FSINCOS),  M(FPTAN),
+                                        M(FPATAN),   M(CVTPI2PS), M(CVTPS2PI), M(CVTTPS2PI), M(CVTPD2PI), M(CVTTPD2PI),
+                                        M(CVTPI2PD)};
+#undef M
+  return std::ranges::find(kOnes, m) != std::end(kOnes);
 }
 
 void prepare(const Form& form, MachineState& state, Rng& rng) {

@@ -13,6 +13,8 @@ namespace panda::x86test {
 // Where the host's CPU is known to differ from the manual that we follow, or from any rule: takes over
 // ours into `host`, in exactly the field and case in question.
 void forgive(const Form& form, const Encoded& code, const MachineState& before, const Result& ours, Result& host);
+// forgive() has something for it: not for sequences.
+[[nodiscard]] bool host_differs(ZydisMnemonic mnemonic);
 // Puts string instructions' pointers into the data area, bounds counts, and so on.
 void prepare(const Form& form, MachineState& state, Rng& rng);
 

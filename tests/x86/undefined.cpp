@@ -33,6 +33,12 @@ unsigned shift_count(const Form& form, const Encoded& code, const MachineState& 
   return raw & mask;
 }
 
+long double st0(const MachineState& s) {
+  long double x = 0;
+  std::memcpy(&x, &s.fx[32], 10);
+  return x;
+}
+
 }  // namespace
 
 bool undefined_result(const Form& form, const Encoded& code, const MachineState& before) {
@@ -40,12 +46,8 @@ bool undefined_result(const Form& form, const Encoded& code, const MachineState&
     case ZYDIS_MNEMONIC_BSWAP: return width_bits(form.operands[0]) == 16;
     case ZYDIS_MNEMONIC_SHLD:
     case ZYDIS_MNEMONIC_SHRD: return shift_count(form, code, before) > width_bits(form.operands[0]);
-    case ZYDIS_MNEMONIC_FYL2XP1: {
-      // Defined for -(1 - sqrt(1/2)) to sqrt(2) - 1 only.
-      long double x = 0;
-      std::memcpy(&x, &before.fx[32], 10);
-      return x < -0.29L || x > 0.41L;
-    }
+    case ZYDIS_MNEMONIC_F2XM1: return st0(before) < -1 || st0(before) > 1;
+    case ZYDIS_MNEMONIC_FYL2XP1: return st0(before) < -0.29L || st0(before) > 0.41L;  // 1 - sqrt(1/2), sqrt(2) - 1
     default: return false;
   }
 }

@@ -1,0 +1,170 @@
+// Random sequences of instructions, run as whole units, as one-instruction units, in random slices
+// and on the interpreter, all compared with the host's CPU. What single instructions cannot show:
+// flags and registers carried from one instruction to the next, units, exact stops.
+//
+// PANDA_SEQUENCES: how many; PANDA_SEED: where to begin. A failure is cut down to what it needs.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+
+#include "compare.h"
+#include "engine_executor.h"
+#include "forms.h"
+#include "guest/x86/rows.h"
+#include "host_executor.h"
+#include "random_state.h"
+#include "skip.h"
+#include "undefined.h"
+
+namespace panda::x86test {
+namespace {
+
+using Bytes = std::vector<uint8_t>;
+constexpr size_t kMaxBytes = 2400;  // the host's stub shares the page
+
+uint64_t from_environment(const char* name, uint64_t otherwise) {
+  const char* text = std::getenv(name);
+  return text != nullptr ? std::strtoull(text, nullptr, 0) : otherwise;
+}
+
+std::vector<Form> usable_forms(Mode mode) {
+  std::vector<ZydisMnemonic> mnemonics;
+  for (const auto rows : {x86::integer_rows(), x86::control_rows(), x86::string_rows(), x86::x87_rows(), x86::mmx_rows(),
+                          x86::sse_rows()}) {
+    for (const x86::Row& row : rows) {
+      if (!skipped(row.mnemonic, row.feature) && !host_differs(row.mnemonic)) mnemonics.push_back(row.mnemonic);
+    }
+  }
+  return all_forms(mnemonics, mode);
+}
+
+// MOV r32, imm32 for the registers that changed: as `encode` and `prepare` want them.
+void load_changed(const MachineState& from, const MachineState& to, Bytes& out) {
+  for (unsigned i = 0; i < 8; i++) {
+    if (i == 4 || from.gpr[i] == to.gpr[i]) continue;
+    out.push_back(static_cast<uint8_t>(0xb8 + i));
+    for (unsigned b = 0; b < 4; b++) out.push_back(static_cast<uint8_t>(to.gpr[i] >> (8 * b)));
+  }
+  if ((from.rflags ^ to.rflags) & 0x400) out.push_back(0xfd);  // STD
+}
+
+// One instruction with what has to stand before and behind it.
+Bytes random_step(const std::vector<Form>& forms, Mode mode, Rng& rng) {
+  for (;;) {
+    const Form& form = forms[rng() % forms.size()];
+    const MachineState blank;
+    MachineState wanted = blank;
+    Encoded code = encode(form, mode, rng, wanted);
+    if (code.bytes.empty()) continue;
+    prepare(form, wanted, rng);
+    if (undefined_result(form, code, wanted)) continue;
+    if (wanted.gpr[4] != blank.gpr[4]) continue;
+    Bytes out;
+    load_changed(blank, wanted, out);
+    out.insert(out.end(), code.bytes.begin(), code.bytes.end());
+    MachineState many = wanted;
+    many.gpr[1] = 40;  // a shift by CL leaves most flags undefined
+    if (undefined_flags(form, code, wanted) != 0 || undefined_flags(form, code, many) != 0) {
+      out.insert(out.end(), {0x39, 0xc8});  // CMP EAX, ECX
+    }
+    return out;
+  }
+}
+
+Bytes joined(const std::vector<Bytes>& steps) {
+  Bytes all;
+  for (const Bytes& s : steps) all.insert(all.end(), s.begin(), s.end());
+  return all;
+}
+
+std::string listing(const Bytes& code, Mode mode) {
+  std::string text;
+  for (size_t at = 0; at < code.size();) {
+    ZydisDisassembledInstruction insn;
+    const auto machine = mode == Mode::Long64 ? ZYDIS_MACHINE_MODE_LONG_64 : ZYDIS_MACHINE_MODE_LEGACY_32;
+    if (!ZYAN_SUCCESS(ZydisDisassembleIntel(machine, kCode + at, &code[at], code.size() - at, &insn))) break;
+    text += fmt::format("    {:x}  {}\n", kCode + at, insn.text);
+    at += insn.info.length;
+  }
+  return text;
+}
+
+class SequenceTest : public testing::TestWithParam<Mode> {
+ protected:
+  SequenceTest()
+      : host_(GetParam()),
+        interpreter_(GetParam(), BackendKind::Interpreter),
+        jit_(GetParam(), BackendKind::Jit),
+        single_(GetParam(), BackendKind::Jit) {
+    single_.set_max_unit_insns(1);
+  }
+
+  // Empty: all agree.
+  std::string disagreement(const std::vector<Bytes>& steps, const MachineState& before, uint64_t seed) {
+    const Bytes code = joined(steps);
+    const Result want = host_.run(code, before);
+    const auto check = [&](const char* what, const Result& got) {
+      const std::string diff = differences(want, got, 0, GetParam());
+      return diff.empty() ? diff : fmt::format("{}, rip {:#x}, host {:#x}\n{}", what, got.state.rip, want.state.rip, diff);
+    };
+    Rng slices(seed);
+    std::string text = check("interpreter", interpreter_.run_to_end(code, before));
+    if (text.empty()) text = check("jit", jit_.run_to_end(code, before));
+    if (text.empty()) text = check("jit in slices", jit_.run_to_end(code, before, &slices));
+    if (text.empty()) text = check("jit, one-instruction units", single_.run_to_end(code, before));
+    return text;
+  }
+
+  HostExecutor host_;
+  EngineExecutor interpreter_, jit_, single_;
+};
+
+TEST_P(SequenceTest, AllWaysAgree) {
+  const Mode mode = GetParam();
+  const std::vector<Form> forms = usable_forms(mode);
+  const uint64_t first = from_environment("PANDA_SEED", 1), count = from_environment("PANDA_SEQUENCES", 1500);
+  uint64_t insns = 0, failed = 0;
+  for (uint64_t seed = first; seed < first + count && failed < 10; seed++) {
+    Rng rng(seed);
+    MachineState before = random_state(rng, mode);
+    before.fx[0] |= 0x3f;  // exceptions masked: those are insn_test's
+    before.fx[2] &= 0x7f;
+    before.fx[3] &= 0x7f;
+    before.fx[24] |= 0x80;
+    before.fx[25] |= 0x1f;
+    std::vector<Bytes> steps;
+    size_t bytes = 0;
+    for (uint64_t n = 10 + rng() % 51; n > 0 && bytes < kMaxBytes; n--) {
+      steps.push_back(random_step(forms, mode, rng));
+      bytes += steps.back().size();
+    }
+    insns += steps.size();
+    std::string text = disagreement(steps, before, seed);
+    if (text.empty()) continue;
+    failed++;
+    for (size_t i = steps.size(); i-- > 0;) {
+      std::vector<Bytes> fewer = steps;
+      fewer.erase(fewer.begin() + static_cast<std::ptrdiff_t>(i));
+      const std::string still = disagreement(fewer, before, seed);
+      if (still.empty()) continue;
+      steps = fewer;
+      text = still;
+    }
+    std::string registers;
+    for (unsigned r = 0; r < 16; r++) registers += fmt::format("{:x} ", before.gpr[r]);
+    ADD_FAILURE() << "seed " << seed << ": " << text << "  before: " << registers << fmt::format("flags {:x}\n", before.rflags)
+                  << listing(joined(steps), mode);
+  }
+  std::printf("%llu sequences from seed %llu, %llu instructions, %llu failed\n", static_cast<unsigned long long>(count),
+              static_cast<unsigned long long>(first), static_cast<unsigned long long>(insns),
+              static_cast<unsigned long long>(failed));
+}
+
+INSTANTIATE_TEST_SUITE_P(X86, SequenceTest, testing::Values(Mode::Long64, Mode::Protected32),
+                         [](const auto& info) { return info.param == Mode::Long64 ? "Long64" : "Protected32"; });
+
+}  // namespace
+}  // namespace panda::x86test
