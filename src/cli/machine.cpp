@@ -66,7 +66,7 @@ Result<std::unique_ptr<Machine>> Machine::create_live(const Config& config, devi
   snapshot::MachineDescription description;
   description.architecture = config.architecture;
   description.cpu_model = config.cpu;
-  description.options = config.command_line;
+  description.options = config.append;  // nothing of where the recording goes: equal runs write equal files
   description.ram_bytes = config.ram_bytes;
   description.ranges = board::pc_ram_layout(config.ram_bytes);
   PANDA_TRY(auto kernel, board::read_boot_file(config.kernel, "kernel"));

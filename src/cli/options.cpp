@@ -236,7 +236,6 @@ Result<Config> parse_options(std::string_view architecture, const std::vector<st
   Config c;
   c.architecture = architecture;
   Placement placement;
-  for (const std::string& a : arguments) c.command_line += (c.command_line.empty() ? "" : " ") + a;
   for (size_t i = 0; i < arguments.size(); i++) {
     const std::string& word = arguments[i];
     if (word.size() < 2 || word[0] != '-') {

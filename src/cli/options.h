@@ -42,7 +42,6 @@ struct Config {
   std::string plugin_directory;
   enum class Info : uint8_t { None, Help, Version, CpuHelp };
   Info info = Info::None;  // print this and exit
-  std::string command_line;
 };
 
 Result<Config> parse_options(std::string_view architecture, const std::vector<std::string>& arguments);

@@ -327,8 +327,7 @@ void Session::report_replay() {
       say(fmt::format("replay of {} ended early: {}", config_.replay, speed));
       break;
     case Outcome::CutOff:
-      say(fmt::format("replayed {}: {}", config_.replay, speed));
-      say(r.report());
+      say(fmt::format("replayed {}: {}; {}", config_.replay, speed, r.report()));
       status_ = kStatusCutOff;
       break;
     case Outcome::Diverged:

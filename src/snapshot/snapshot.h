@@ -15,7 +15,7 @@ namespace panda::snapshot {
 struct MachineDescription {
   std::string architecture;  // "x86_64", "i386"
   std::string cpu_model;     // as given to -cpu, features included
-  std::string options;       // further machine options, for people
+  std::string options;       // the kernel's command line, for people
   uint64_t ram_bytes = 0;
   std::vector<RamRange> ranges;
 };

@@ -35,7 +35,7 @@ class BadInput(guest.GuestTest):
             self.refuse_kernel(self.write("short", kernel[:size]), "kernel" if size >= 0x206 else "bzImage")
 
     def test_initrd(self):
-        kernel = ["-kernel", guest.guest_file("vmlinuz"), "-m", "64M"]
+        kernel = ["-kernel", guest.guest_file("vmlinuz"), "-m", guest.SMALLEST_RAM]
         self.refuse([*kernel, "-initrd", "no-such-initrd"], "no-such-initrd", "No such file")
         self.refuse([*kernel, "-initrd", "."], "directory")
         with open(self.path("big"), "wb") as f:
@@ -52,6 +52,10 @@ class BadInput(guest.GuestTest):
         for size in ("", "x", "-5", "64.5M", "512MB", "0x100", "1 G"):
             self.refuse([*kernel, "-m", size], f"-m {size}", "not a size")
         self.refuse([*kernel, "-m"], "-m needs an argument")
+
+    def test_memory_too_small_for_the_kernel(self):
+        if guest.IS_64BIT:
+            self.refuse(guest.boot_options(ram="64M"), "the kernel needs", "MiB", "-m")
 
     def test_cpu(self):
         self.refuse([*guest.boot_options(), "-cpu", "pentiun3"], "pentiun3", "pentium3")

@@ -41,7 +41,7 @@ class Damage(guest.GuestTest):
     @classmethod
     def record(cls, test, name):
         """The first second or two of the kernel: long enough to have some chunks, short enough to replay often."""
-        with guest.Guest("-record", name, cwd=test.work, ram="64M") as g:
+        with guest.Guest("-record", name, cwd=test.work, ram=guest.SMALLEST_RAM) as g:
             time.sleep(1.5)
             g.process.send_signal(signal.SIGTERM)
             test.assertEqual(g.wait(), 0, g.stderr())

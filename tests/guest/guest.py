@@ -21,6 +21,7 @@ SOURCE = os.environ.get("PANDA_TEST_SOURCE", os.path.dirname(os.path.dirname(os.
 GUESTS = os.environ.get("PANDA_TEST_GUESTS", os.path.join(SOURCE, "build", "guests"))
 OTHER_ARCH = {"x86_64": "i386", "i386": "x86_64"}[ARCH]
 IS_64BIT = ARCH == "x86_64"
+SMALLEST_RAM = {"x86_64": "96M", "i386": "64M"}[ARCH]  # that the kernel and the initrd fit into
 PROMPT = "/ # "
 LIMIT_S = 120  # for anything that takes a few seconds on an idle machine
 
@@ -230,5 +231,25 @@ class GuestTest(unittest.TestCase):
             self.assertIn(text, done.stderr, done)
 
 
+class AtOnce(unittest.TextTestResult):
+    """Tells what went wrong when it goes wrong: the rest may take minutes."""
+
+    def addError(self, test, err):
+        super().addError(test, err)
+        self.stream.writeln(self.errors[-1][1])
+
+    def addFailure(self, test, err):
+        super().addFailure(test, err)
+        self.stream.writeln(self.failures[-1][1])
+
+    def addSubTest(self, test, subtest, err):
+        super().addSubTest(test, subtest, err)
+        if err is not None:
+            self.stream.writeln(f"{subtest}: {err[1]}")
+
+    def printErrors(self):
+        pass
+
+
 def main():
-    unittest.main(verbosity=2, argv=[sys.argv[0], *sys.argv[1:]])
+    unittest.main(testRunner=unittest.TextTestRunner(verbosity=2, resultclass=AtOnce))

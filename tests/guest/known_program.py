@@ -79,7 +79,10 @@ digits: .ascii "0123456789abcdef"
 hex: .ascii "00000000\\n"
 next: .asciz "/second"
 .balign 8
-entry: .quad 0
+entry: .long 0
+"""
+ARGUMENTS = """
+.balign 8
 arguments: .quad next, 0
 """
 
@@ -103,7 +106,7 @@ def assemble(calls, bits):
         else:
             lines += [f"call{i}: {'syscall' if entry == 'syscall' else 'int $0x80'}"]
         lines += [f"  dec %{counter}", f"  jnz again{i}"]
-    return "\n".join(lines) + DATA
+    return "\n".join(lines) + DATA + (ARGUMENTS if bits == 64 else "")
 
 
 def build(folder, name, calls, bits):

@@ -61,14 +61,14 @@ Outcome outcome_of(int32_t vector) {
   }
 }
 
+}  // namespace
+
 std::unique_ptr<exec::Backend> make_backend(BackendKind kind) {
   if (kind == BackendKind::Interpreter) return std::make_unique<interp::InterpBackend>();
   auto backend = x64::create_backend(64 << 20);
   PANDA_CHECK(backend.has_value());
   return std::move(*backend);
 }
-
-}  // namespace
 
 struct EngineExecutor::Impl {
   Mode mode;

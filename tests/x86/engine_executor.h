@@ -4,12 +4,15 @@
 
 #include <memory>
 
+#include "exec/backend.h"
 #include "forms.h"
 #include "machine_state.h"
 
 namespace panda::x86test {
 
 enum class BackendKind : uint8_t { Interpreter, Jit };
+
+[[nodiscard]] std::unique_ptr<exec::Backend> make_backend(BackendKind kind);
 
 class EngineExecutor : public Executor {
  public:
