@@ -107,6 +107,7 @@ int run(const Config& config) {
   auto plugins = plugin::PluginHost::create({.engine = &(*machine)->engine(),
                                              .arch = PANDA_SYSTEM_NAME,
                                              .executable_dir = executable_directory(),
+                                             .library_dir = config.plugin_directory,
                                              .hooks = {}});
   if (!plugins) return complain(plugins.error());
 

@@ -161,11 +161,17 @@ Status apply(const Row& row, const std::string& v, Config& c, Placement& placeme
     case Id::StartStopped: c.start_stopped = true; break;
     case Id::Icount: return parse_icount(v, c);
     case Id::Rtc: return parse_rtc(v, c);
-    case Id::Record: c.record = v; break;
+    case Id::Record:
+      if (v.empty()) return fail("-record needs a name");
+      c.record = v;
+      break;
     case Id::RecordFrom:
       return fail("-record-from is not available: there are no disk snapshots to start from; use -record NAME or "
                   "the monitor's begin_record");
-    case Id::Replay: c.replay = v; break;
+    case Id::Replay:
+      if (v.empty()) return fail("-replay needs a name");
+      c.replay = v;
+      break;
     case Id::Panda: c.plugins.push_back({Config::PluginOption::Kind::List, v}); break;
     case Id::PandaPlugin: c.plugins.push_back({Config::PluginOption::Kind::File, v}); break;
     case Id::PandaArg: c.plugins.push_back({Config::PluginOption::Kind::Argument, v}); break;

@@ -80,9 +80,14 @@ void Engine::invalidate_code(uint64_t phys, uint64_t size) noexcept {
 
 void Engine::mappings_changed() noexcept { cache_->forget_jumps(); }
 
+void Engine::local_mappings_changed() noexcept { cache_->forget_local_jumps(); }
+
 // The translation at the guest's pc; nullptr where the fetch faulted (exit_request is then set).
 TranslationUnit* Engine::find_or_translate(uint32_t variant) {
-  const UnitKey key = frontend_.current_key(*cpu_);
+  return find_or_translate(frontend_.current_key(*cpu_), variant);
+}
+
+TranslationUnit* Engine::find_or_translate(const UnitKey& key, uint32_t variant) {
   const unsigned mode = frontend_.fetch_mode(key.flags);
   uint64_t phys = 0;
   if (!fetch_address(*cpu_, key.pc, mode, phys)) return nullptr;
@@ -108,6 +113,28 @@ TranslationUnit* Engine::find_or_translate(uint32_t variant) {
   TranslationUnit& inserted = cache_->insert(std::move(unit));
   if (instrumenter_ != nullptr) instrumenter_->unit_translated(*cpu_, inserted);
   return &inserted;
+}
+
+TranslationUnit* Engine::next_unit() {
+  const UnitKey key = frontend_.current_key(*cpu_);
+  const uint32_t context = cache_->context_id(key);
+  if (TranslationUnit* unit = cache_->find_jump(key.pc - key.pc_base, context)) return unit;
+  TranslationUnit* unit = find_or_translate(key, kNormal);
+  if (unit == nullptr) return nullptr;
+  const unsigned mode = frontend_.fetch_mode(key.flags);
+  const bool global = memory_.fetched_globally(key.pc, mode) &&
+                      (unit->phys_next == 0 || memory_.fetched_globally((key.pc & kPageMask) + kPageSize, mode));
+  cache_->remember_jump(*unit, global);
+  return unit;
+}
+
+// Translated code came back between two instructions: would run() find nothing to do but run on?
+// Nothing can have become due, since the budget ends where the outside must be asked again.
+bool Engine::may_go_on() {
+  if (cpu_->budget <= 0 || flush_wanted_ || !chaining_ || resume_exact_ || outside_->stop_requested()) return false;
+  if (frontend_.halted(*cpu_) || frontend_.wants_single_step(*cpu_)) return false;
+  if (outside_->interrupt_pending() && frontend_.accepts_interrupt(*cpu_)) return false;
+  return instrumenter_ == nullptr || instrumenter_->generation() == generation_;
 }
 
 // An exact unit completed its instruction.
@@ -150,29 +177,40 @@ std::optional<StopReason> Engine::run_units(uint32_t variant) {
       case Exit::Direct:
       case Exit::Indirect: {
         if (cpu_->budget <= 0 || flush_wanted_ || !chaining_) return std::nullopt;
+        if (exit.kind == Exit::Indirect) {
+          unit = next_unit();
+          break;
+        }
         const uint64_t flushes = stats_.flushes;
         unit = find_or_translate(kNormal);
         if (unit == nullptr) break;
-        if (exit.kind == Exit::Indirect) {
-          cache_->remember_jump(*unit);
-        } else if (flushes == stats_.flushes && exit.unit->valid && exit.unit->exits[exit.index].to == nullptr &&
+        if (flushes == stats_.flushes && exit.unit->valid && exit.unit->exits[exit.index].to == nullptr &&
                    unit->phys_next == 0) {
           cache_->link(*exit.unit, exit.index, *unit);
         }
         break;
       }
       case Exit::Dispatch:
-        if (cpu_->exact != 0) finish_exact();
-        return std::nullopt;
+        if (cpu_->exact != 0) {
+          finish_exact();
+          return std::nullopt;
+        }
+        if (!may_go_on()) return std::nullopt;
+        unit = next_unit();
+        break;
       case Exit::Budget:
         cpu_->exact = 0;
         frontend_.set_pc(*cpu_, exit.unit->insns[exit.index].pc);
         if (cpu_->budget <= 0) return std::nullopt;
         unit = find_or_translate(kCapped + static_cast<uint32_t>(cpu_->budget));
         break;
-      case Exit::Request:
+      case Exit::Request: {
+        const bool was_exact = cpu_->exact != 0;
         if (!handle_request(*exit.unit, exit.index, resume_exact_)) return StopReason::Shutdown;
-        return std::nullopt;
+        if (was_exact || !may_go_on()) return std::nullopt;
+        unit = next_unit();
+        break;
+      }
     }
   }
   // The fetch faulted: the pc slot is the address.
@@ -194,7 +232,11 @@ StopReason Engine::run(InsnCount until) {
     }
     if (flush_wanted_) flush_now();
     const InsnCount now = count();
-    if (outside_->next_event(now) <= now) outside_->service(now);
+    InsnCount due = outside_->next_event(now);
+    if (due <= now) {
+      outside_->service(now);
+      due = outside_->next_event(now);
+    }
     if (outside_->stop_requested()) {
       stop = StopReason::Requested;
       break;
@@ -211,13 +253,14 @@ StopReason Engine::run(InsnCount until) {
         if (!frontend_.deliver_interrupt(*cpu_, *vector)) stop = StopReason::Shutdown;
         continue;
       }
+      due = outside_->next_event(now);
     }
     if (frontend_.halted(*cpu_)) {
       if (!outside_->idle(now)) stop = outside_->stop_requested() ? StopReason::Requested : StopReason::IdleForever;
       continue;
     }
     // At least one instruction runs: a replay whose event was not taken at its count sees it passed.
-    const InsnCount limit = std::min({std::max(outside_->next_event(now), now + 1), until, now + kLongestSlice});
+    const InsnCount limit = std::min({std::max(due, now + 1), until, now + kLongestSlice});
     cpu_->count_limit = limit.value;
     cpu_->budget = static_cast<int64_t>(limit - now);
     uint32_t variant = frontend_.wants_single_step(*cpu_) ? kExact : kNormal;

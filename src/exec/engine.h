@@ -78,11 +78,15 @@ class Engine : public CodeObserver {
   bool overlaps_code(uint64_t phys, uint64_t size) noexcept override;
   void invalidate_code(uint64_t phys, uint64_t size) noexcept override;
   void mappings_changed() noexcept override;
+  void local_mappings_changed() noexcept override;
 
  private:
   TranslationUnit* find_or_translate(uint32_t variant);
   std::optional<StopReason> run_units(uint32_t variant);  // until the dispatcher is needed
   bool handle_request(TranslationUnit& unit, uint32_t index, bool& resume);
+  TranslationUnit* find_or_translate(const UnitKey& key, uint32_t variant);
+  TranslationUnit* next_unit();  // at the guest's pc, remembered in the jump cache
+  bool may_go_on();
   void finish_exact();
   void flush_now();
 

@@ -8,7 +8,7 @@ namespace panda::exec {
 namespace {
 
 constexpr size_t kFirstBuckets = 1 << 14;
-constexpr size_t kMaxJumpsListed = size_t{1} << kJumpCacheBits;
+constexpr uint8_t kLocal = 1, kGlobal = 2;
 
 uint64_t covered_bits(uint64_t begin, uint64_t end) {
   const auto first = static_cast<unsigned>(begin % kPageSize / 64);
@@ -32,7 +32,8 @@ UnitCache::UnitCache(Backend& backend, GuestMemory& memory, VcpuContext& cpu)
       memory_(memory),
       cpu_(cpu),
       buckets_(kFirstBuckets),
-      jump_cache_(size_t{1} << kJumpCacheBits) {
+      jump_cache_(size_t{1} << kJumpCacheBits),
+      listed_(size_t{1} << kJumpCacheBits) {
   cpu_.jump_cache = jump_cache_.data();
 }
 
@@ -101,19 +102,32 @@ void UnitCache::link(TranslationUnit& from, uint32_t exit, TranslationUnit& to) 
   backend_.link(from, exit, to);
 }
 
-void UnitCache::remember_jump(TranslationUnit& unit) {
+void UnitCache::remember_jump(TranslationUnit& unit, bool global) {
   if (unit.variant != kNormal) return;
   const uint64_t pc = unit.key.pc - unit.key.pc_base;
   const uint64_t index = jump_cache_index(pc);
-  JumpCacheEntry& e = jump_cache_[index];
-  if (e.code == nullptr && jumps_used_.size() < kMaxJumpsListed) jumps_used_.push_back(static_cast<uint32_t>(index));
-  e = {pc, unit.context_id, unit.code, 0};
+  const uint8_t kind = global ? kGlobal : kLocal;
+  if ((listed_[index] & kind) == 0) {
+    listed_[index] = static_cast<uint8_t>(listed_[index] | kind);
+    (global ? global_jumps_ : local_jumps_).push_back(static_cast<uint32_t>(index));
+  }
+  jump_cache_[index] = {pc, unit.context_id, unit.code, &unit};
+}
+
+void UnitCache::clear_jumps(std::vector<uint32_t>& list, uint8_t kind) {
+  for (uint32_t index : list) {
+    jump_cache_[index] = JumpCacheEntry{};
+    listed_[index] = static_cast<uint8_t>(listed_[index] & ~kind);
+  }
+  list.clear();
 }
 
 void UnitCache::forget_jumps() {
-  for (uint32_t index : jumps_used_) jump_cache_[index] = JumpCacheEntry{};
-  jumps_used_.clear();
+  clear_jumps(local_jumps_, kLocal);
+  clear_jumps(global_jumps_, kGlobal);
 }
+
+void UnitCache::forget_local_jumps() { clear_jumps(local_jumps_, kLocal); }
 
 bool UnitCache::overlaps(uint64_t phys, uint64_t size) const {
   const uint64_t page = phys & kPageMask;
@@ -153,8 +167,8 @@ void UnitCache::drop(TranslationUnit& unit) {
     std::erase_if(to->incoming, [&](const auto& in) { return in.from == &unit; });
   }
   JumpCacheEntry& e = jump_cache_[jump_cache_index(unit.key.pc - unit.key.pc_base)];
-  // The slot stays listed as used: an empty entry is cleared again without harm.
-  if (e.code == unit.code) e = {~uint64_t{0}, 0, unit.code, 0};
+  // The entry stays listed as used: an empty one is cleared again without harm.
+  if (e.unit == &unit) e = JumpCacheEntry{};
   TranslationUnit** link = &buckets_[bucket_of(unit.key, unit.phys, unit.variant)];
   while (*link != &unit) link = &(*link)->next_in_bucket;
   *link = unit.next_in_bucket;
@@ -186,13 +200,17 @@ void UnitCache::clear() {
   for (const auto& [page, unused] : pages_) memory_.clear_code_page(page);
   pages_.clear();
   contexts_.clear();
+  recent_contexts_.fill(Context{});
   forget_jumps();
   backend_.reset();
 }
 
 uint32_t UnitCache::context_id(const UnitKey& key) {
+  Context& recent = recent_contexts_[(key.flags ^ key.flags >> 7 ^ key.flags >> 13 ^ key.pc_base >> 4) % kRecentContexts];
+  if (recent.id != 0 && recent.pc_base == key.pc_base && recent.flags == key.flags) return recent.id;
   const auto next = static_cast<uint32_t>(contexts_.size() + 1);
-  return contexts_.try_emplace({key.pc_base, key.flags}, next).first->second;
+  recent = {key.pc_base, key.flags, contexts_.try_emplace({key.pc_base, key.flags}, next).first->second};
+  return recent.id;
 }
 
 }  // namespace panda::exec

@@ -96,10 +96,11 @@ void GuestMemory::mark_code_page(VcpuContext&, uint64_t phys_page) {
   flags = static_cast<uint8_t>(flags | kCodePage);
   // Stores that were inlined before the page held code must be seen from now on.
   for (ModeTables& t : tables_) {
-    const bool all = t.filled.size() == kTlbEntries;  // the list is full: it may lack some
-    for (size_t i = 0; i < (all ? t.entries.size() : t.filled.size()); i++) {
-      TlbEntry& e = t.entries[all ? i : t.filled[i]];
-      if (e.phys_page == phys_page && (e.write_tag & ~kPageMask) == 0) e.write_tag |= kTlbSlow;
+    for (const auto* list : {&t.filled, &t.filled_globally}) {
+      for (uint32_t index : *list) {
+        TlbEntry& e = t.entries[index];
+        if (e.phys_page == phys_page && (e.write_tag & ~kPageMask) == 0) e.write_tag |= kTlbSlow;
+      }
     }
   }
 }
@@ -117,43 +118,65 @@ void GuestMemory::attach(VcpuContext& cpu) {
   tables_.resize(kMmuModes);
   for (unsigned mode = 0; mode < kMmuModes; mode++) {
     tables_[mode].entries.assign(kTlbEntries, TlbEntry{});
+    tables_[mode].listed.assign(kTlbEntries, 0);
     tables_[mode].fetch.assign(kFetchEntries, FetchEntry{});
     cpu.tlb[mode].entries = tables_[mode].entries.data();
     cpu.tlb[mode].mask = uint64_t{kTlbEntries - 1} << kTlbEntryBits;
   }
 }
 
+// Each index is listed once per kind, so a list never grows beyond the table.
+void GuestMemory::clear_listed(ModeTables& tables, std::vector<uint32_t>& list, uint8_t kind) {
+  for (uint32_t index : list) {
+    tables.entries[index] = TlbEntry{};
+    tables.listed[index] = static_cast<uint8_t>(tables.listed[index] & ~kind);
+  }
+  list.clear();
+}
+
+void GuestMemory::clear_fetch_front(ModeTables& tables) {
+  if (tables.fetch_filled.size() == kFetchEntries) {  // it may lack some
+    std::fill(tables.fetch.begin(), tables.fetch.end(), FetchEntry{});
+  } else {
+    for (uint32_t index : tables.fetch_filled) tables.fetch[index] = FetchEntry{};
+  }
+  tables.fetch_filled.clear();
+}
+
 void GuestMemory::flush_tlb(VcpuContext&) {
   for (ModeTables& t : tables_) {
-    if (t.filled.size() > kTlbEntries / 4) {
-      std::fill(t.entries.begin(), t.entries.end(), TlbEntry{});
-    } else {
-      for (uint32_t index : t.filled) t.entries[index] = TlbEntry{};
-    }
-    t.filled.clear();
-    if (t.fetch_filled.size() == kFetchEntries) {
-      std::fill(t.fetch.begin(), t.fetch.end(), FetchEntry{});
-    } else {
-      for (uint32_t index : t.fetch_filled) t.fetch[index] = FetchEntry{};
-    }
-    t.fetch_filled.clear();
+    clear_listed(t, t.filled, kLocal);
+    clear_listed(t, t.filled_globally, kGlobal);
+    clear_fetch_front(t);
     t.fetched.clear();
+    t.fetched_globally.clear();
   }
   if (observer_ != nullptr) observer_->mappings_changed();
 }
 
+void GuestMemory::flush_tlb_local(VcpuContext&) {
+  for (ModeTables& t : tables_) {
+    clear_listed(t, t.filled, kLocal);
+    clear_fetch_front(t);
+    t.fetched.clear();
+  }
+  if (observer_ != nullptr) observer_->local_mappings_changed();
+}
+
 void GuestMemory::flush_tlb_page(VcpuContext& cpu, uint64_t address) {
+  const uint64_t page = address & kPageMask;
+  bool had_code = false;
   for (unsigned mode = 0; mode < kMmuModes; mode++) {
     TlbEntry& e = cpu.tlb[mode].at(address);
-    if ((e.read_tag & kPageMask) == (address & kPageMask) || (e.write_tag & kPageMask) == (address & kPageMask)) {
-      // The index stays in `filled`: clearing it once more is harmless.
-      e = TlbEntry{};
-    }
-    FetchEntry& f = tables_[mode].fetch[(address >> kPageBits) % kFetchEntries];
-    if (f.tag == (address & kPageMask)) f = FetchEntry{};
-    tables_[mode].fetched.erase(address & kPageMask);
+    // The index stays listed: clearing it once more is harmless.
+    if ((e.read_tag & kPageMask) == page || (e.write_tag & kPageMask) == page) e = TlbEntry{};
+    ModeTables& tables = tables_[mode];
+    FetchEntry& f = tables.fetch[(address >> kPageBits) % kFetchEntries];
+    if (f.tag == page) f = FetchEntry{};
+    had_code |= tables.fetched.erase(page) + tables.fetched_globally.erase(page) != 0;
   }
-  if (observer_ != nullptr) observer_->mappings_changed();
+  // What was never fetched from has no place in a jump cache.
+  if (had_code && observer_ != nullptr) observer_->mappings_changed();
 }
 
 TlbEntry* GuestMemory::fill(VcpuContext& cpu, uint64_t address, Access access, unsigned mode) noexcept {
@@ -162,8 +185,11 @@ TlbEntry* GuestMemory::fill(VcpuContext& cpu, uint64_t address, Access access, u
   const uint64_t page = address & kPageMask;
   TlbEntry& e = cpu.tlb[mode].at(address);
   ModeTables& tables = tables_[mode];
-  if (e.read_tag == ~uint64_t{0} && e.write_tag == ~uint64_t{0} && tables.filled.size() < kTlbEntries) {
-    tables.filled.push_back(static_cast<uint32_t>(&e - tables.entries.data()));
+  const auto index = static_cast<uint32_t>(&e - tables.entries.data());
+  const uint8_t kind = t.global ? kGlobal : kLocal;
+  if ((tables.listed[index] & kind) == 0) {
+    tables.listed[index] = static_cast<uint8_t>(tables.listed[index] | kind);
+    (t.global ? tables.filled_globally : tables.filled).push_back(index);
   }
   const uint8_t* ram = host(GuestPhysAddr(t.phys), kPageSize);
   const uint64_t slow = ram == nullptr ? kTlbSlow | kTlbMmio : 0;
@@ -187,17 +213,24 @@ bool GuestMemory::fetch(VcpuContext& cpu, uint64_t address, unsigned mode, uint6
   FetchEntry& f = tables.fetch[index];
   if (f.tag != (address & kPageMask)) {
     const uint64_t page = address & kPageMask;
-    auto it = tables.fetched.find(page);
-    if (it == tables.fetched.end()) {
-      Translation t;
+    Translation t;
+    if (const auto local = tables.fetched.find(page); local != tables.fetched.end()) {
+      t.phys = local->second;
+    } else if (const auto global = tables.fetched_globally.find(page); global != tables.fetched_globally.end()) {
+      t.phys = global->second;
+    } else {
       if (!mmu_->translate(cpu, address, Access::Fetch, mode, false, t)) return false;
-      it = tables.fetched.emplace(page, t.phys).first;
+      (t.global ? tables.fetched_globally : tables.fetched).emplace(page, t.phys);
     }
     if (f.tag == ~uint64_t{0} && tables.fetch_filled.size() < kFetchEntries) tables.fetch_filled.push_back(index);
-    f = {page, it->second};
+    f = {page, t.phys};
   }
   phys = f.phys_page | (address & ~kPageMask);
   return true;
+}
+
+bool GuestMemory::fetched_globally(uint64_t address, unsigned mode) const {
+  return tables_[mode].fetched_globally.contains(address & kPageMask);
 }
 
 }  // namespace panda

@@ -27,6 +27,8 @@ class CodeObserver {
   virtual void invalidate_code(uint64_t phys, uint64_t size) noexcept = 0;
   // Virtual mappings were flushed: what was looked up by virtual address must be looked up again.
   virtual void mappings_changed() noexcept {}
+  // The same, but global pages keep their mappings.
+  virtual void local_mappings_changed() noexcept { mappings_changed(); }
 };
 
 // Sees each write() that changed RAM (a recorder logs it). Not called for the CPU's own stores.
@@ -76,12 +78,15 @@ class GuestMemory {
   [[nodiscard]] Mmu* mmu() { return mmu_; }
   void attach(VcpuContext& cpu);  // gives the CPU its tables
   void flush_tlb(VcpuContext& cpu);
+  void flush_tlb_local(VcpuContext& cpu);  // all but global pages: another address space
   void flush_tlb_page(VcpuContext& cpu, uint64_t address);
   // The entry that permits `access` to the page of `address`, filled where needed; nullptr with the
   // guest's fault raised.
   TlbEntry* lookup(VcpuContext& cpu, uint64_t address, Access access, unsigned mode) noexcept;
   // Physical address of an instruction fetch; false with the fault raised.
   bool fetch(VcpuContext& cpu, uint64_t address, unsigned mode, uint64_t& phys) noexcept;
+  // Has the page been fetched from, and would its mapping outlive flush_tlb_local()?
+  [[nodiscard]] bool fetched_globally(uint64_t address, unsigned mode) const;
 
  private:
   GuestMemory() = default;
@@ -95,14 +100,22 @@ class GuestMemory {
   };
   struct ModeTables {
     std::vector<TlbEntry> entries;
-    std::vector<uint32_t> filled;  // indices to clear at a flush; full: clear all
+    // Indices to clear at a flush, those of global pages by themselves; full: clear all. One that has
+    // been both is in both.
+    std::vector<uint32_t> filled;
+    std::vector<uint32_t> filled_globally;
+    std::vector<uint8_t> listed;    // by index: kLocal, kGlobal
     std::vector<FetchEntry> fetch;  // a front to `fetched`
     std::vector<uint32_t> fetch_filled;
     // Every page fetched from since the last flush. It evicts nothing, because how often a page is
     // looked up depends on chaining and unit sizes: a walk that one back end made and another did
     // not would set an accessed bit in one of them alone.
     std::unordered_map<uint64_t, uint64_t> fetched;
+    std::unordered_map<uint64_t, uint64_t> fetched_globally;
   };
+  static constexpr uint8_t kLocal = 1, kGlobal = 2;
+  static void clear_listed(ModeTables& tables, std::vector<uint32_t>& list, uint8_t kind);
+  static void clear_fetch_front(ModeTables& tables);
 
   uint8_t* ram_ = nullptr;
   uint64_t size_ = 0;

@@ -13,6 +13,7 @@ struct Translation {
   uint64_t phys = 0;      // physical address of the page (4 KiB granule of whatever size it is)
   bool readable = false;  // what further accesses by the same mode may do without asking again;
   bool writable = false;  // writable only where the dirty bit is set already
+  bool global = false;    // GuestMemory::flush_tlb_local() keeps it
 };
 
 class Mmu {

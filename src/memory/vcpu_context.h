@@ -45,9 +45,9 @@ struct JumpCacheEntry {
   uint64_t pc = ~uint64_t{0};
   uint64_t context = 0;
   const void* code = nullptr;  // what the back end's `entry` is
-  uint64_t unused = 0;
+  void* unit = nullptr;        // the engine's: the exec::TranslationUnit of `code`
 };
-inline constexpr unsigned kJumpCacheBits = 12;
+inline constexpr unsigned kJumpCacheBits = 13;
 [[nodiscard]] constexpr uint64_t jump_cache_index(uint64_t pc) {
   return (pc ^ (pc >> kJumpCacheBits)) & ((uint64_t{1} << kJumpCacheBits) - 1);
 }

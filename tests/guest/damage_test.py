@@ -38,19 +38,18 @@ def spread(rng, size, chunks, count):
 
 
 class Damage(guest.GuestTest):
-    @classmethod
-    def record(cls, test, name):
+    def record(self, name, append=""):
         """The first second or two of the kernel: long enough to have some chunks, short enough to replay often."""
-        with guest.Guest("-record", name, cwd=test.work, ram=guest.SMALLEST_RAM) as g:
+        with guest.Guest("-record", name, cwd=self.work, ram=guest.SMALLEST_RAM, append=append) as g:
             time.sleep(1.5)
             g.process.send_signal(signal.SIGTERM)
-            test.assertEqual(g.wait(), 0, g.stderr())
-            return test.recorded_digest(g.stderr(), name, "signal")
+            self.assertEqual(g.wait(), 0, g.stderr())
+            return self.recorded_digest(g.stderr(), name, "signal")
 
     def setUp(self):
         super().setUp()
         self.rng = random.Random(20240607)
-        self.digest = self.record(self, "good")
+        self.digest = self.record("good")
         self.log, self.snapshot = self.path("good-rr-nondet.log"), self.path("good-rr-snp")
 
     def flip_bits(self, path):
@@ -107,7 +106,7 @@ class Damage(guest.GuestTest):
 
     def test_missing_and_mixed(self):
         self.assert_refused(guest.replay("none", cwd=self.work), "none-rr-snp", "No such file", status=1)
-        self.record(self, "other")
+        self.record("other", "something=else")
         shutil.copy(self.path("other-rr-nondet.log"), self.path("mixed-rr-nondet.log"))
         shutil.copy(self.snapshot, self.path("mixed-rr-snp"))
         self.assert_refused(guest.replay("mixed", cwd=self.work), "mixed-rr-snp", "mixed-rr-nondet.log", status=1)

@@ -232,7 +232,15 @@ class GuestTest(unittest.TestCase):
 
 
 class AtOnce(unittest.TextTestResult):
-    """Tells what went wrong when it goes wrong: the rest may take minutes."""
+    """Tells what went wrong when it goes wrong, the rest may take minutes; and how long each test took."""
+
+    def startTest(self, test):
+        self.began = time.monotonic()
+        super().startTest(test)
+
+    def stopTest(self, test):
+        super().stopTest(test)
+        self.stream.writeln(f"  {time.monotonic() - self.began:.1f} s")
 
     def addError(self, test, err):
         super().addError(test, err)

@@ -42,7 +42,7 @@ CALLS_32 = [
     ("int80", 1, (1,), 1),
 ]
 NAMES = {("syscall", 39): "getpid", ("syscall", 102): "getuid", ("int80", 60): "umask", ("vsyscall", 64): "getppid",
-         ("int80", 88): "reboot", ("syscall", 1023): "syscall_1023", ("int80", 399): "syscall_399"}
+         ("int80", 88): "reboot", ("syscall", 1023): "syscall_1023", ("int80", 399): "msgget"}
 
 PROLOGUE_32 = """
   mov %esp, %esi

@@ -98,6 +98,12 @@ class Record(guest.GuestTest):
                 self.assertEqual(g.wait(), 0, g.stderr())
                 self.assert_agrees(name, self.recorded_digest(g.stderr(), name, "signal"))
 
+    def test_ended_by_triple_fault(self):
+        done = guest.Run([*guest.boot_options("reboot=triple " + guest.shell_command("reboot -f")), "-nographic",
+                          "-no-reboot", "-icount", "shift=2", "-record", "triple"], cwd=self.work)
+        self.assertEqual(done.status, 0, done)
+        self.assert_agrees("triple", self.recorded_digest(done.stderr, "triple", "CPU shutdown"))
+
     def test_killed(self):
         """What was written up to the kill is replayed, and not called a success."""
         with guest.Guest("-record", "killed", cwd=self.work) as g:

@@ -32,7 +32,8 @@ std::string differences(const Result& want, const Result& got, uint32_t undefine
   if (want.state.data != got.state.data) {
     for (size_t i = 0; i < want.state.data.size(); i++) {
       if (want.state.data[i] != got.state.data[i]) {
-        text += fmt::format("  memory {:#x}: want {:#04x} got {:#04x}\n", kData + i, want.state.data[i], got.state.data[i]);
+        text +=
+            fmt::format("  memory {:#x}: want {:#04x} got {:#04x}\n", kData + i, want.state.data[i], got.state.data[i]);
         break;
       }
     }

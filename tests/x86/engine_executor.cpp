@@ -8,8 +8,8 @@
 #include "base/virtual_clock.h"
 #include "exec/engine.h"
 #include "guest/x86/cpu_models.h"
-#include "guest/x86/frontend.h"
 #include "guest/x86/fpu_state.h"
+#include "guest/x86/frontend.h"
 #include "guest/x86/state.h"
 #include "guest/x86/system.h"
 #include "memory/cpu_observer.h"
@@ -49,15 +49,24 @@ class Nothing : public Outside, public CpuObserver {
 
 Outcome outcome_of(int32_t vector) {
   switch (vector) {
-    case -1: return Outcome::Done;
-    case kDE: return Outcome::DivideError;
-    case kUD: return Outcome::Invalid;
+    case -1:
+      return Outcome::Done;
+    case kDE:
+      return Outcome::DivideError;
+    case kUD:
+      return Outcome::Invalid;
     case kMF:
-    case kXM: return Outcome::FpError;
+    case kXM:
+      return Outcome::FpError;
     case kDB:
-    case kBP: return Outcome::Trap;
-    case kAC: return Outcome::Alignment;
-    default: return Outcome::Protection;
+    case kBP:
+      return Outcome::Trap;
+    case kSS:
+      return Outcome::Stack;
+    case kAC:
+      return Outcome::Alignment;
+    default:
+      return Outcome::Protection;
   }
 }
 
@@ -84,8 +93,10 @@ struct EngineExecutor::Impl {
   void poke32(uint64_t phys, uint32_t v) { memory->write(GuestPhysAddr(phys), &v, 4); }
   void map_page(uint64_t virt, uint64_t phys, uint64_t bits) {
     const uint64_t index = virt >> 12 & (mode == Mode::Long64 ? 511 : 1023);
-    if (mode == Mode::Long64) poke64(kPageTable + 8 * index, phys | bits);
-    else poke32(kPageTable + 4 * index, static_cast<uint32_t>(phys | bits));
+    if (mode == Mode::Long64)
+      poke64(kPageTable + 8 * index, phys | bits);
+    else
+      poke32(kPageTable + 4 * index, static_cast<uint32_t>(phys | bits));
   }
   void set_up_cpu();
   void load(const MachineState& before);
@@ -141,6 +152,7 @@ void EngineExecutor::Impl::load(const MachineState& before) {
   for (unsigned i = 0; i < cpu.reg_count(); i++) std::memcpy(&s.xmm_regs[i], &before.fx[160 + 16 * i], 16);
   update_hflags(cpu);
   outside.vector = -1;
+  engine->set_count(engine->count());  // a new history: no fault was just taken
   memory->write(GuestPhysAddr(kDataPhys), before.data.data(), before.data.size());
 }
 
@@ -212,7 +224,7 @@ Result EngineExecutor::run(const std::vector<uint8_t>& code, const MachineState&
 Result EngineExecutor::run_to_end(const std::vector<uint8_t>& code, const MachineState& before, Rng* slices) {
   Impl& m = *impl_;
   std::vector<uint8_t> padded = code;
-  padded.push_back(0xcc);  // INT3 behind the end
+  padded.resize(code.size() + 64, 0xcc);  // INT3 behind the end; another may run before the engine stops
   m.memory->write(GuestPhysAddr(kCodePhys), padded.data(), padded.size());
   m.load(before);
   const InsnCount end = m.engine->count() + 100'000;
@@ -228,13 +240,5 @@ Result EngineExecutor::run_to_end(const std::vector<uint8_t>& code, const Machin
 }
 
 void EngineExecutor::set_max_unit_insns(unsigned n) { impl_->engine->set_max_unit_insns(n); }
-
-Result EngineExecutor::run_many(const std::vector<uint8_t>& code, const MachineState& before, uint64_t insns) {
-  Impl& m = *impl_;
-  m.memory->write(GuestPhysAddr(kCodePhys), code.data(), code.size());
-  m.load(before);
-  m.engine->run(m.engine->count() + insns);
-  return m.finish(before);
-}
 
 }  // namespace panda::x86test

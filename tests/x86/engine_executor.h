@@ -23,8 +23,6 @@ class EngineExecutor : public Executor {
   // Runs all of `code`. slices: leaves and re-enters the engine at random counts.
   Result run_to_end(const std::vector<uint8_t>& code, const MachineState& before, Rng* slices = nullptr);
   void set_max_unit_insns(unsigned n);
-  // Runs `insns` instructions from kCode instead of one.
-  Result run_many(const std::vector<uint8_t>& code, const MachineState& before, uint64_t insns);
 
  private:
   struct Impl;

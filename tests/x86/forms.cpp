@@ -6,26 +6,35 @@
 namespace panda::x86test {
 namespace {
 
-const Kind kAllKinds[] = {Kind::Acc8, Kind::Acc16, Kind::Acc32, Kind::Acc64, Kind::Cl,   Kind::R8,   Kind::R16, Kind::R32,
-                          Kind::R64,  Kind::Mm,    Kind::Xmm,   Kind::Xmm0,  Kind::St0,  Kind::St,   Kind::M8,  Kind::M16,
-                          Kind::M32,  Kind::M64,   Kind::M80,   Kind::M128,  Kind::MAny, Kind::Imm1, Kind::Imm8, Kind::Imm32};
+const Kind kAllKinds[] = {Kind::Acc8, Kind::Acc16, Kind::Acc32, Kind::Acc64, Kind::Cl,   Kind::R8,
+                          Kind::R16,  Kind::R32,   Kind::R64,   Kind::Mm,    Kind::Xmm,  Kind::Xmm0,
+                          Kind::St0,  Kind::St,    Kind::M8,    Kind::M16,   Kind::M32,  Kind::M64,
+                          Kind::M80,  Kind::M128,  Kind::MAny,  Kind::Imm1,  Kind::Imm8, Kind::Imm32};
 
 const char* kind_name(Kind k) {
-  static const char* const kNames[] = {"al",  "ax",  "eax", "rax", "cl", "r8",  "r16", "r32", "r64",  "mm",   "xmm",  "xmm0",
-                                       "st0", "st",  "m8",  "m16", "m32", "m64", "m80", "m128", "m", "1", "imm8", "imm32"};
+  static const char* const kNames[] = {"al",  "ax",  "eax", "rax",  "cl",  "r8", "r16",  "r32",
+                                       "r64", "mm",  "xmm", "xmm0", "st0", "st", "m8",   "m16",
+                                       "m32", "m64", "m80", "m128", "m",   "1",  "imm8", "imm32"};
   return kNames[static_cast<size_t>(k)];
 }
 
 bool is_memory(Kind k) { return k >= Kind::M8 && k <= Kind::MAny; }
 unsigned memory_bytes(Kind k) {
   switch (k) {
-    case Kind::M8: return 1;
-    case Kind::M16: return 2;
-    case Kind::M32: return 4;
-    case Kind::M64: return 8;
-    case Kind::M80: return 10;
-    case Kind::M128: return 16;
-    default: return 0;
+    case Kind::M8:
+      return 1;
+    case Kind::M16:
+      return 2;
+    case Kind::M32:
+      return 4;
+    case Kind::M64:
+      return 8;
+    case Kind::M80:
+      return 10;
+    case Kind::M128:
+      return 16;
+    default:
+      return 0;
   }
 }
 
@@ -35,9 +44,12 @@ ZydisRegister gpr(Kind k, unsigned number, bool high) {
       // Zydis numbers AL..BL, AH..BH, SPL..DIL, R8B..: 0-3, 4-7, 8-11, 12-19.
       if (high && number < 4) return static_cast<ZydisRegister>(ZYDIS_REGISTER_AH + static_cast<int>(number));
       return static_cast<ZydisRegister>(ZYDIS_REGISTER_AL + static_cast<int>(number < 4 ? number : number + 4));
-    case Kind::R16: return static_cast<ZydisRegister>(ZYDIS_REGISTER_AX + static_cast<int>(number));
-    case Kind::R32: return static_cast<ZydisRegister>(ZYDIS_REGISTER_EAX + static_cast<int>(number));
-    default: return static_cast<ZydisRegister>(ZYDIS_REGISTER_RAX + static_cast<int>(number));
+    case Kind::R16:
+      return static_cast<ZydisRegister>(ZYDIS_REGISTER_AX + static_cast<int>(number));
+    case Kind::R32:
+      return static_cast<ZydisRegister>(ZYDIS_REGISTER_EAX + static_cast<int>(number));
+    default:
+      return static_cast<ZydisRegister>(ZYDIS_REGISTER_RAX + static_cast<int>(number));
   }
 }
 
@@ -54,11 +66,21 @@ bool make_operand(Kind k, Choice& c, ZydisEncoderOperand& op, MachineState* stat
   const unsigned gprs = wide ? 16 : 8;
   op.type = ZYDIS_OPERAND_TYPE_REGISTER;
   switch (k) {
-    case Kind::Acc8: op.reg.value = ZYDIS_REGISTER_AL; return true;
-    case Kind::Acc16: op.reg.value = ZYDIS_REGISTER_AX; return true;
-    case Kind::Acc32: op.reg.value = ZYDIS_REGISTER_EAX; return true;
-    case Kind::Acc64: op.reg.value = ZYDIS_REGISTER_RAX; return wide;
-    case Kind::Cl: op.reg.value = ZYDIS_REGISTER_CL; return true;
+    case Kind::Acc8:
+      op.reg.value = ZYDIS_REGISTER_AL;
+      return true;
+    case Kind::Acc16:
+      op.reg.value = ZYDIS_REGISTER_AX;
+      return true;
+    case Kind::Acc32:
+      op.reg.value = ZYDIS_REGISTER_EAX;
+      return true;
+    case Kind::Acc64:
+      op.reg.value = ZYDIS_REGISTER_RAX;
+      return wide;
+    case Kind::Cl:
+      op.reg.value = ZYDIS_REGISTER_CL;
+      return true;
     case Kind::R64:
       if (!wide) return false;
       [[fallthrough]];
@@ -73,13 +95,21 @@ bool make_operand(Kind k, Choice& c, ZydisEncoderOperand& op, MachineState* stat
       op.reg.value = gpr(k, number, high);
       return true;
     }
-    case Kind::Mm: op.reg.value = static_cast<ZydisRegister>(ZYDIS_REGISTER_MM0 + static_cast<int>(c.next(8))); return true;
+    case Kind::Mm:
+      op.reg.value = static_cast<ZydisRegister>(ZYDIS_REGISTER_MM0 + static_cast<int>(c.next(8)));
+      return true;
     case Kind::Xmm:
       op.reg.value = static_cast<ZydisRegister>(ZYDIS_REGISTER_XMM0 + static_cast<int>(c.next(gprs)));
       return true;
-    case Kind::Xmm0: op.reg.value = ZYDIS_REGISTER_XMM0; return true;
-    case Kind::St0: op.reg.value = ZYDIS_REGISTER_ST0; return true;
-    case Kind::St: op.reg.value = static_cast<ZydisRegister>(ZYDIS_REGISTER_ST0 + static_cast<int>(c.next(8))); return true;
+    case Kind::Xmm0:
+      op.reg.value = ZYDIS_REGISTER_XMM0;
+      return true;
+    case Kind::St0:
+      op.reg.value = ZYDIS_REGISTER_ST0;
+      return true;
+    case Kind::St:
+      op.reg.value = static_cast<ZydisRegister>(ZYDIS_REGISTER_ST0 + static_cast<int>(c.next(8)));
+      return true;
     case Kind::Imm1:
     case Kind::Imm8:
     case Kind::Imm32:
@@ -88,7 +118,8 @@ bool make_operand(Kind k, Choice& c, ZydisEncoderOperand& op, MachineState* stat
                  : k == Kind::Imm8 ? static_cast<int8_t>(c.next(256))
                                    : static_cast<int32_t>(0x1234567 + c.next(0x60000000));
       return true;
-    default: break;
+    default:
+      break;
   }
   op.type = ZYDIS_OPERAND_TYPE_MEMORY;
   op.mem.size = static_cast<ZyanU16>(memory_bytes(k));
@@ -97,9 +128,14 @@ bool make_operand(Kind k, Choice& c, ZydisEncoderOperand& op, MachineState* stat
   if (c.next(4) == 0) target += c.next(16);
   // Sometimes across the end of what is mapped, or where nothing can be written.
   switch (c.next(16)) {
-    case 2: target = kData + kDataBytes - c.next(33); break;
-    case 3: target = kReadOnly + 0x800 + c.next(64) * 16; break;
-    default: break;
+    case 2:
+      target = kData + kDataBytes - c.next(33);
+      break;
+    case 3:
+      target = kReadOnly + 0x800 + c.next(64) * 16;
+      break;
+    default:
+      break;
   }
   memory = target;
   const unsigned base = c.next(2) == 0 ? 3 : 5;  // RBX or RBP

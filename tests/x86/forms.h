@@ -15,13 +15,30 @@
 namespace panda::x86test {
 
 enum class Kind : uint8_t {
-  Acc8, Acc16, Acc32, Acc64,  // AL, AX, EAX, RAX
+  Acc8,
+  Acc16,
+  Acc32,
+  Acc64,  // AL, AX, EAX, RAX
   Cl,
-  R8, R16, R32, R64,
-  Mm, Xmm, Xmm0,
-  St0, St,
-  M8, M16, M32, M64, M80, M128, MAny,  // MAny: no size of its own (LEA, FXSAVE)
-  Imm1, Imm8, Imm32,
+  R8,
+  R16,
+  R32,
+  R64,
+  Mm,
+  Xmm,
+  Xmm0,
+  St0,
+  St,
+  M8,
+  M16,
+  M32,
+  M64,
+  M80,
+  M128,
+  MAny,  // MAny: no size of its own (LEA, FXSAVE)
+  Imm1,
+  Imm8,
+  Imm32,
 };
 
 struct Form {

@@ -34,7 +34,8 @@ GuestMachine::GuestMachine(const std::string& program, BackendKind backend, bool
   x86::Cpu c(engine_->cpu());
   x86::apply_cpu(c.s(), *cpu);
   frontend_->reset(engine_->cpu());
-  for (unsigned seg = 0; seg < 6; seg++) x86::set_segment(c, seg, 0, 0, 0xffff, kRealModeSegment | (seg == R_CS ? 0x800u : 0u));
+  for (unsigned seg = 0; seg < 6; seg++)
+    x86::set_segment(c, seg, 0, 0, 0xffff, kRealModeSegment | (seg == R_CS ? 0x800u : 0u));
   c.s().eip = kLoadAddress;
   c.set_reg(R_ESP, 0x8000);
   x86::update_hflags(c);
@@ -45,10 +46,17 @@ GuestMachine::~GuestMachine() = default;
 
 void GuestMachine::port_write(uint16_t port, unsigned, uint64_t value) {
   switch (port) {
-    case kLogPort: log_.push_back(static_cast<uint32_t>(value)); break;
-    case kInterruptPort: vector_ = static_cast<uint8_t>(value); break;
-    case kExitPort: ended_ = true; break;
-    default: break;
+    case kLogPort:
+      log_.push_back(static_cast<uint32_t>(value));
+      break;
+    case kInterruptPort:
+      vector_ = static_cast<uint8_t>(value);
+      break;
+    case kExitPort:
+      ended_ = true;
+      break;
+    default:
+      break;
   }
 }
 

@@ -27,7 +27,7 @@ class GuestMachine : private Outside {
   [[nodiscard]] bool shut_down() const { return shut_down_; }
   [[nodiscard]] uint64_t count() const { return engine_->count().value; }
   [[nodiscard]] const std::vector<uint32_t>& log() const { return log_; }
-  [[nodiscard]] std::string cpu_state();   // architecture only
+  [[nodiscard]] std::string cpu_state();  // architecture only
   [[nodiscard]] std::string describe();
   [[nodiscard]] std::vector<uint8_t> ram();
   exec::Engine& engine() { return *engine_; }

@@ -65,8 +65,10 @@ class Stub : public Xbyak::CodeGenerator {
     mov(qword_at(offsetof(Context, host_rsp)), rsp);
     fx_image(kFxsave, offsetof(Context, fx_host));
     fx_image(kFxrstor, offsetof(Context, fx));
-    if (mode == Mode::Long64) around_64(insn);
-    else around_32(insn);
+    if (mode == Mode::Long64)
+      around_64(insn);
+    else
+      around_32(insn);
     cld();
     fx_image(kFxsave, offsetof(Context, fx));
     fx_image(kFxrstor, offsetof(Context, fx_host));
@@ -127,8 +129,8 @@ class Stub : public Xbyak::CodeGenerator {
 };
 
 void map_fixed(uint64_t address, size_t size, int protection) {
-  void* p = mmap(reinterpret_cast<void*>(address), size, protection,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+  void* p = mmap(reinterpret_cast<void*>(address), size, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+                 -1, 0);
   if (p != reinterpret_cast<void*>(address)) {
     std::perror("host_executor: mmap");
     std::abort();
@@ -140,12 +142,18 @@ alignas(16) uint8_t signal_stack[65536];
 
 Outcome outcome_of(int signal) {
   switch (signal) {
-    case SIGSEGV: return Outcome::Protection;
-    case SIGFPE: return fault.code == FPE_INTDIV || fault.code == FPE_INTOVF ? Outcome::DivideError : Outcome::FpError;
-    case SIGILL: return Outcome::Invalid;
-    case SIGTRAP: return Outcome::Trap;
-    case SIGBUS: return Outcome::Protection;  // #SS: a non-canonical address by RBP or RSP
-    default: return Outcome::Other;
+    case SIGSEGV:
+      return Outcome::Protection;
+    case SIGFPE:
+      return fault.code == FPE_INTDIV || fault.code == FPE_INTOVF ? Outcome::DivideError : Outcome::FpError;
+    case SIGILL:
+      return Outcome::Invalid;
+    case SIGTRAP:
+      return Outcome::Trap;
+    case SIGBUS:
+      return Outcome::Stack;  // a non-canonical address by RBP or RSP; AC is never set
+    default:
+      return Outcome::Other;
   }
 }
 

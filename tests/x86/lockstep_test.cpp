@@ -16,7 +16,8 @@ TEST_P(LockstepTest, BackEndsAgreeAfterEachInstruction) {
     a.advance(1);
     b.advance(1);
     ASSERT_EQ(a.count(), b.count());
-    ASSERT_EQ(a.cpu_state(), b.cpu_state()) << "after " << a.count() << " instructions\n" << a.describe() << b.describe();
+    ASSERT_EQ(a.cpu_state(), b.cpu_state()) << "after " << a.count() << " instructions\n"
+                                            << a.describe() << b.describe();
   }
   EXPECT_EQ(a.log(), b.log());
   EXPECT_EQ(a.ram(), b.ram());
@@ -31,14 +32,15 @@ TEST_P(LockstepTest, SlicesDoNotMatter) {
       GuestMachine sliced(GetParam(), kind);
       sliced.run(step);
       EXPECT_EQ(whole.count(), sliced.count()) << "slices of " << step;
-      EXPECT_EQ(whole.cpu_state(), sliced.cpu_state()) << "slices of " << step << "\n" << whole.describe() << sliced.describe();
+      EXPECT_EQ(whole.cpu_state(), sliced.cpu_state()) << "slices of " << step << "\n"
+                                                       << whole.describe() << sliced.describe();
       EXPECT_EQ(whole.log(), sliced.log()) << "slices of " << step;
       EXPECT_TRUE(whole.ram() == sliced.ram()) << "slices of " << step;
     }
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(X86, LockstepTest, testing::Values("rings"),
+INSTANTIATE_TEST_SUITE_P(X86, LockstepTest, testing::Values("long", "rings", "smc", "strings", "tasks", "traps"),
                          [](const auto& program) { return std::string(program.param); });
 
 }  // namespace

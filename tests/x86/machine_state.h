@@ -1,5 +1,5 @@
 // What an instruction test sets before and compares after: one struct for every executor (host CPU,
-// Unicorn, our engine on each back end).
+// our engine on each back end).
 #pragma once
 
 #include <array>
@@ -11,8 +11,8 @@ namespace panda::x86test {
 
 // Addresses that are the same in every executor: identity-mapped on the host, so that the host CPU
 // runs with them too.
-inline constexpr uint64_t kCode = 0x2000'0000;   // one page
-inline constexpr uint64_t kData = 0x2001'0000;   // kDataBytes, read and write; what follows is not mapped
+inline constexpr uint64_t kCode = 0x2000'0000;  // one page
+inline constexpr uint64_t kData = 0x2001'0000;  // kDataBytes, read and write; what follows is not mapped
 inline constexpr unsigned kDataBytes = 0x2000;
 inline constexpr uint64_t kReadOnly = 0x2002'0000;  // one page, not writable
 
@@ -25,7 +25,7 @@ struct MachineState {
 };
 
 // How an execution ended, in the terms that all executors can tell.
-enum class Outcome : uint8_t { Done, DivideError, Invalid, Protection, FpError, Trap, Alignment, Other };
+enum class Outcome : uint8_t { Done, DivideError, Invalid, Protection, FpError, Trap, Alignment, Stack, Other };
 
 struct Result {
   Outcome outcome = Outcome::Done;

@@ -8,16 +8,46 @@ namespace panda::x86test {
 namespace {
 
 uint64_t interesting(Rng& rng) {
-  static const uint64_t kBoundary[] = {0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000,
-                                       0xffffffff, 0x7fffffffffffffff, 0x8000000000000000, ~uint64_t{0}, 0x3f, 0x40};
+  static const uint64_t kBoundary[] = {0,
+                                       1,
+                                       2,
+                                       0x7f,
+                                       0x80,
+                                       0xff,
+                                       0x7fff,
+                                       0x8000,
+                                       0xffff,
+                                       0x7fffffff,
+                                       0x80000000,
+                                       0xffffffff,
+                                       0x7fffffffffffffff,
+                                       0x8000000000000000,
+                                       ~uint64_t{0},
+                                       0x3f,
+                                       0x40};
   const uint64_t r = rng();
   if (r % 3 != 0) return rng() >> (r / 3 % 4 * 16);
   return kBoundary[r / 3 % std::size(kBoundary)];
 }
 
 double interesting_double(Rng& rng) {
-  static const double kValues[] = {0.0, -0.0, 1.0, -1.0, 0.5, 3.0, 1e300, -1e300, 1e-310, 2147483647.5, -2147483649.0,
-                                   9.3e18, 1e-5, 65536.0, __builtin_inf(), -__builtin_inf(), __builtin_nan("")};
+  static const double kValues[] = {0.0,
+                                   -0.0,
+                                   1.0,
+                                   -1.0,
+                                   0.5,
+                                   3.0,
+                                   1e300,
+                                   -1e300,
+                                   1e-310,
+                                   2147483647.5,
+                                   -2147483649.0,
+                                   9.3e18,
+                                   1e-5,
+                                   65536.0,
+                                   __builtin_inf(),
+                                   -__builtin_inf(),
+                                   __builtin_nan("")};
   if (rng() % 2) return kValues[rng() % std::size(kValues)];
   return static_cast<double>(static_cast<int64_t>(rng())) / static_cast<double>(1 + rng() % 100000);
 }

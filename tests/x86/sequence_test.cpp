@@ -32,8 +32,8 @@ uint64_t from_environment(const char* name, uint64_t otherwise) {
 
 std::vector<Form> usable_forms(Mode mode) {
   std::vector<ZydisMnemonic> mnemonics;
-  for (const auto rows : {x86::integer_rows(), x86::control_rows(), x86::string_rows(), x86::x87_rows(), x86::mmx_rows(),
-                          x86::sse_rows()}) {
+  for (const auto rows : {x86::integer_rows(), x86::control_rows(), x86::string_rows(), x86::x87_rows(),
+                          x86::mmx_rows(), x86::sse_rows()}) {
     for (const x86::Row& row : rows) {
       if (!skipped(row.mnemonic, row.feature) && !host_differs(row.mnemonic)) mnemonics.push_back(row.mnemonic);
     }
@@ -109,7 +109,8 @@ class SequenceTest : public testing::TestWithParam<Mode> {
     const Result want = host_.run(code, before);
     const auto check = [&](const char* what, const Result& got) {
       const std::string diff = differences(want, got, 0, GetParam());
-      return diff.empty() ? diff : fmt::format("{}, rip {:#x}, host {:#x}\n{}", what, got.state.rip, want.state.rip, diff);
+      return diff.empty() ? diff
+                          : fmt::format("{}, rip {:#x}, host {:#x}\n{}", what, got.state.rip, want.state.rip, diff);
     };
     Rng slices(seed);
     std::string text = check("interpreter", interpreter_.run_to_end(code, before));
@@ -156,8 +157,8 @@ TEST_P(SequenceTest, AllWaysAgree) {
     }
     std::string registers;
     for (unsigned r = 0; r < 16; r++) registers += fmt::format("{:x} ", before.gpr[r]);
-    ADD_FAILURE() << "seed " << seed << ": " << text << "  before: " << registers << fmt::format("flags {:x}\n", before.rflags)
-                  << listing(joined(steps), mode);
+    ADD_FAILURE() << "seed " << seed << ": " << text << "  before: " << registers
+                  << fmt::format("flags {:x}\n", before.rflags) << listing(joined(steps), mode);
   }
   std::printf("%llu sequences from seed %llu, %llu instructions, %llu failed\n", static_cast<unsigned long long>(count),
               static_cast<unsigned long long>(first), static_cast<unsigned long long>(insns),

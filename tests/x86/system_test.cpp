@@ -10,11 +10,6 @@ namespace {
 using Log = std::vector<uint32_t>;
 constexpr uint32_t kNone = 0xeeee;  // no error code
 
-struct Program {
-  std::string name;
-  Log expected;
-};
-
 std::string text_of(const Log& log) {
   std::string text;
   for (size_t i = 0; i < log.size(); i++) text += fmt::format("{}{:x}", i == 0 ? "" : i % 4 == 0 ? "\n" : " ", log[i]);
@@ -27,40 +22,111 @@ void expect_log(const std::string& program, const Log& expected) {
     machine.run();
     EXPECT_TRUE(machine.ended()) << machine.describe();
     EXPECT_FALSE(machine.shut_down()) << machine.describe();
-    EXPECT_EQ(text_of(machine.log()), text_of(expected)) << program << (kind == BackendKind::Jit ? " on the JIT" : " interpreted");
+    EXPECT_EQ(text_of(machine.log()), text_of(expected))
+        << program << (kind == BackendKind::Jit ? " on the JIT" : " interpreted");
   }
 }
 
 TEST(SystemTest, RingsGatesAndSegmentFaults) {
-  expect_log("rings", {
-      6, kNone, 8, 1,        // UD2
-      0, kNone, 8, 1,        // DIV by 0
-      3, kNone, 8, 1,        // INT3: EIP behind it
-      4, kNone, 8, 1,        // INTO
-      5, kNone, 8, 1,        // BOUND
-      13, 0x78, 8, 1,        // selector beyond the GDT
-      11, 0x38, 8, 1,        // FS not present
-      12, 0x38, 8, 1,        // SS not present
-      11, 0x48, 8, 1,        // code not present
-      13, 0, 8, 1,           // 16-byte segment: read across its end
-      13, 0, 8, 1,           // write beyond it
-      13, 0, 8, 1,           // expand-down: below
-      13, 0, 8, 1,           // read-only
-      13, 0, 8, 1,           // null selector
-      13, 0x90 * 8 + 2, 8, 1,  // INT through an empty gate
-      13, 0xff * 8 + 2, 8, 1,
-      // ring 3
-      13, 0, 0x1b, 1, 13, 0, 0x1b, 1, 13, 0, 0x1b, 1,  // CLI, HLT, MOV from CR0
-      13, 32 * 8 + 2, 0x1b, 1,                         // INT through a gate of ring 0
-      128, kNone, 0x1b, 1,                             // and one of ring 3
-      13, 0, 0x1b, 1,                                  // MOV from CR3
-      13, 0x10, 0x1b, 1,                               // DS of ring 0
-      13, 8, 0x1b, 1,                                  // far call into ring 0
-      13, 0, 0x1b, 1,                                  // IN with IOPL 0
-      0x2222, 0x1111, 0x1b, 8,                         // the call gate
-      0x202, 0x200, static_cast<uint32_t>(-8), 0x1b,   // flags, flags after POPF, ESP change, CS
-      0x7800, 8, 0,                                    // SYSENTER: ESP, CS, IF
-      0x1b, 0x5000, 0x23});                            // SYSEXIT
+  expect_log("rings", {6, kNone, 8, 1,          // UD2
+                       0, kNone, 8, 1,          // DIV by 0
+                       3, kNone, 8, 1,          // INT3: EIP behind it
+                       4, kNone, 8, 1,          // INTO
+                       5, kNone, 8, 1,          // BOUND
+                       13, 0x78, 8, 1,          // selector beyond the GDT
+                       11, 0x38, 8, 1,          // FS not present
+                       12, 0x38, 8, 1,          // SS not present
+                       11, 0x48, 8, 1,          // code not present
+                       13, 0, 8, 1,             // 16-byte segment: read across its end
+                       13, 0, 8, 1,             // write beyond it
+                       13, 0, 8, 1,             // expand-down: below
+                       13, 0, 8, 1,             // read-only
+                       13, 0, 8, 1,             // null selector
+                       13, 0x90 * 8 + 2, 8, 1,  // INT through an empty gate
+                       13, 0xff * 8 + 2, 8, 1,
+                       // ring 3
+                       13, 0, 0x1b, 1, 13, 0, 0x1b, 1, 13, 0, 0x1b, 1,  // CLI, HLT, MOV from CR0
+                       13, 32 * 8 + 2, 0x1b, 1,                         // INT through a gate of ring 0
+                       128, kNone, 0x1b, 1,                             // and one of ring 3
+                       13, 0, 0x1b, 1,                                  // MOV from CR3
+                       13, 0x10, 0x1b, 1,                               // DS of ring 0
+                       13, 8, 0x1b, 1,                                  // far call into ring 0
+                       13, 0, 0x1b, 1,                                  // IN with IOPL 0
+                       0x2222, 0x1111, 0x1b, 8,                         // the call gate
+                       0x202, 0x200, static_cast<uint32_t>(-8), 0x1b,   // flags, flags after POPF, ESP change, CS
+                       0x7800, 8, 0,                                    // SYSENTER: ESP, CS, IF
+                       0x1b, 0x5000, 0x23});                            // SYSEXIT
+}
+
+TEST(SystemTest, LongModePagingAndSyscall) {
+  expect_log("long", {0xd01,                                  // EFER: LMA too
+                      14,       0,        0x100000, 0x30, 1,  // read, not present
+                      14,       2,        0x100008, 0x30, 1,  // write, not present
+                      1,                                      // a read-only page without CR0.WP
+                      14,       3,        0x101004, 0x30, 1,  // and with it
+                      14,       0x11,     0x103000, 0x30, 1,  // execute disable
+                      14,       0x10,     0x100010, 0x30, 1,  // fetch, not present
+                      14,       9,        0x105000, 0x30, 1,  // a reserved bit
+                      13,       0,        0x30,     1,        // not canonical
+                      12,       0,        0x30,     1,        // the same by the stack segment
+                      14,       0x11,     0x102000, 0x30, 1,  // SMEP
+                      14,       1,        0x102000, 0x30, 1,    14, 3, 0x102000, 0x30, 1,  // SMAP
+                      0xc3,                                                                // with EFLAGS.AC
+                      0x101061, 0x104005,                                                  // accessed and dirty bits
+                      14,       5,        0x101000, 0x4b, 1,                               // ring 3: a supervisor page
+                      14,       4,        0x100000, 0x4b, 1,                               // not present
+                      14,       7,        0x104000, 0x4b, 1,                               // write to a read-only page
+                      13,       0,        0x4b,     1,                                     // CLI
+                      0x40002,  0x202,    0,        0x30, 0x38,  // SYSCALL: RCX, R11, IF, CS, SS
+                      0x63,     0x5b,                            // SYSRET: CS, SS
+                      0,        0,        4});                   // compatibility mode
+}
+
+TEST(SystemTest, TrapsAndInterruptShadows) {
+  constexpr uint32_t kSingleStep = 0x4000;                    // DR6.BS
+  expect_log("traps", {2,    kSingleStep, 3,    kSingleStep,  // from the second instruction behind POPF on
+                       3,    kSingleStep, 3,    kSingleStep, 5,  kSingleStep,  // REP MOVSB: each iteration
+                       8,    kSingleStep,                                      // MOV SS and the next one: a single trap
+                       11,   kSingleStep,                                      // behind INT and IRET
+                       12,   kSingleStep, 19,   kSingleStep, 20, kSingleStep, 0x40, 3,  // behind STI and one more
+                       0x40, 9,                     // STI, CLI: not; POPF has no shadow
+                       0x40, 2,                     // behind OUT
+                       0,    0x67e8,      0x40, 2,  // STI, HLT: behind HLT
+                       0x77});
+}
+
+TEST(SystemTest, SelfModifyingCode) {
+  expect_log("smc", {0x11,
+                     2682,                                            // the sum of (1 + i) & 63 for 100 times
+                     0x44332211, 0x55332211, 0x55332266, 0x04030201,  // an instruction on two pages
+                     8,                                               // REP STOSB over what follows
+                     8 + 1225,                                        // a function replaced 50 times
+                     210});
+}
+
+TEST(SystemTest, RepeatedStrings) {
+  expect_log("strings", {0,         0x1027f4, 0x1127fe,     // ECX, ESI, EDI: bytes over pages
+                         0,         0x1011f4, 0x1011f7,     // overlapping
+                         0,         0x10250c, 0x102512,     // backwards
+                         0,         0x1019f0, 0x120a01,     // misaligned
+                         0xfe0,     0x1019f0, 0x132010,     // REPE SCASB finds another byte
+                         0xf8,      0x131010, 0x132010, 0,  // REPE CMPSD: ends unequal
+                         0,         0x13108a, 0x132010,     // REP LODSW
+                         0,         0x13108a, 0x132010,     // no iteration
+                         0x5f43e787});
+}
+
+TEST(SystemTest, TasksAndVirtual8086) {
+  expect_log("tasks", {0x4000, 0x2bb2,  0x28,   8,       0x38,          // by CALL: NT, EBX, link, CR0.TS, TR
+                       0x1234, 0x5000,  0x8b,   0x89,                   // back by IRET: EBX, ESI, types of both TSSs
+                       0x4321, 0x38,    0,                              // by JMP: EBX as left, TR, NT
+                       0x99,   0x89,    8,                              // and back
+                       13,     0x28,    8,      1,                      // a busy task
+                       0,      25,      0,      0x23202, 0x100, 0x600,  // INT from virtual-8086 mode: DS, the frame
+                       0x4444, 0x123,   0x2222, 0x1111,                 // ES DS FS GS
+                       0xcafe, 0x155aa,                                 // EBX, EDX
+                       0x3002,                                          // flags after CLI
+                       13,     0,       0,      1});                    // INT with IOPL 0
 }
 
 }  // namespace

@@ -80,6 +80,8 @@ const HelperDesc kRounding{
 
 // --- comparing
 
+constexpr uint32_t kNoLink = ~0u;
+
 class Differential : public ::testing::TestWithParam<bool> {
  protected:
   static std::unique_ptr<exec::Backend> make_x64(bool all_features) {
@@ -90,8 +92,8 @@ class Differential : public ::testing::TestWithParam<bool> {
   }
 
   // Runs the unit on both from the state of `seed`; false after a failure.
-  bool same(const ir::Unit& unit, uint64_t seed) {
-    exec::TranslationUnit ours, reference;
+  bool same(const ir::Unit& unit, uint64_t seed, uint32_t link_to_itself = kNoLink) {
+    exec::TranslationUnit ours, reference, after_ours, after_reference;
     if (!jit_.backend().compile(unit, ours)) {
       jit_.backend().reset();
       PANDA_CHECK(jit_.backend().compile(unit, ours));
@@ -99,6 +101,22 @@ class Differential : public ::testing::TestWithParam<bool> {
     PANDA_CHECK(interp_.backend().compile(unit, reference));
     jit_.randomize(seed);
     interp_.randomize(seed);
+    if (link_to_itself != kNoLink) {
+      jit_.backend().link(ours, link_to_itself, ours);
+      interp_.backend().link(reference, link_to_itself, reference);
+      if (seed % 2 == 0) {
+        ir::Unit leave;
+        ir::Builder b(leave);
+        leave.pc_offset = kPcOffset;
+        b.begin_block();
+        b.exit_dispatch();
+        PANDA_CHECK(jit_.backend().compile(leave, after_ours));
+        PANDA_CHECK(interp_.backend().compile(leave, after_reference));
+        jit_.backend().link(ours, 1 - link_to_itself, after_ours);
+        interp_.backend().link(reference, 1 - link_to_itself, after_reference);
+      }
+      jit_.cpu().budget = interp_.cpu().budget = static_cast<int64_t>(seed % 97);
+    }
     const uint32_t mxcsr = _mm_getcsr();
     const exec::ExitInfo a = jit_.backend().run(jit_.cpu(), ours);
     EXPECT_EQ(_mm_getcsr(), mxcsr);
@@ -126,6 +144,7 @@ class Differential : public ::testing::TestWithParam<bool> {
     EXPECT_EQ(jit_.cpu().guest_mxcsr & flags, interp_.cpu().guest_mxcsr & flags);
     EXPECT_EQ(jit_.cpu().exit_request, interp_.cpu().exit_request);
     interp_.backend().release(reference);
+    if (after_reference.code != nullptr) interp_.backend().release(after_reference);
     if (HasFailure()) ADD_FAILURE() << "seed " << seed << "\n" << ir::print(unit);
     return !HasFailure();
   }
@@ -192,6 +211,113 @@ TEST_P(Differential, RandomUnits) {
     const auto verified = ir::verify(unit);
     ASSERT_TRUE(verified.has_value()) << verified.error().message << "\n" << ir::print(unit);
     ASSERT_TRUE(same(unit, seed)) << "PANDA_TEST_SEED=" << seed;
+  }
+}
+
+// Slots that are set again before they are read: what faults on the way must see what they held.
+TEST_P(Differential, OverwrittenSlots) {
+  for (uint64_t seed = 0; seed < 4000; seed++) {
+    ir::Unit unit;
+    RandomIr r(unit, seed);
+    unit.pc_offset = kPcOffset;
+    ir::Builder& b = r.builder();
+    b.begin_block();
+    b.insn(0x1000, 1);
+    const auto slot = [&](Type t) { return slot_offset(t, static_cast<uint32_t>(r.random(2))); };
+    constexpr ir::Op kOps[] = {ir::Op::add, ir::Op::sub,  ir::Op::and_,    ir::Op::xor_, ir::Op::shl,    ir::Op::ror,
+                               ir::Op::sar, ir::Op::zext, ir::Op::trunc,   ir::Op::icmp, ir::Op::select, ir::Op::popcnt,
+                               ir::Op::neg, ir::Op::sext, ir::Op::deposit, ir::Op::mul,  ir::Op::extract, ir::Op::mulhu};
+    for (unsigned i = 0; i < 40; i++) {
+      switch (r.random(6)) {
+        case 0: {
+          // In the window, or beyond it where the access fails.
+          const ir::Value at = b.add(b.konst(Type::I64, kRamBase + r.random(kRamWindow)),
+                                     b.konst(Type::I64, r.random(12) == 0 ? uint64_t{1} << 40 : 0));
+          if (r.random(2) == 0) {
+            static_cast<void>(b.load(r.random(2) == 0 ? Type::I32 : Type::I64, at, ir::MemInfo{}));
+          } else {
+            b.store(at, r.operand(Type::I32), ir::MemInfo{});
+          }
+          break;
+        }
+        case 1: {
+          const ir::Value v = b.call(kAddAll, {r.operand(Type::I8), r.operand(Type::I16), r.operand(Type::I32),
+                                               r.operand(Type::I64)});
+          b.set(slot(Type::I64), v);
+          break;
+        }
+        default: {
+          const ir::Value v = r.emit(kOps[r.random(std::size(kOps))]);
+          b.set(slot(v.type), v);
+          break;
+        }
+      }
+    }
+    b.exit_dispatch();
+    const auto verified = ir::verify(unit);
+    ASSERT_TRUE(verified.has_value()) << verified.error().message << "\n" << ir::print(unit);
+    ASSERT_TRUE(same(unit, seed)) << seed;
+  }
+}
+
+// A block that branches back to itself, linked or not, left by its other exit, the budget or a fault.
+TEST_P(Differential, Loops) {
+  for (uint64_t seed = 0; seed < 6000; seed++) {
+    ir::Unit unit;
+    RandomIr r(unit, seed);
+    unit.pc_offset = kPcOffset;
+    unit.pc_type = Type::I64;
+    ir::Builder& b = r.builder();
+    for (unsigned i = 0; i < 3; i++) static_cast<void>(b.new_block());
+    b.begin_block(0);
+    const auto insns = static_cast<uint16_t>(1 + r.random(5));
+    b.count(insns);
+    constexpr ir::Op kOps[] = {ir::Op::add, ir::Op::sub,    ir::Op::and_,  ir::Op::xor_, ir::Op::shl,
+                               ir::Op::ror, ir::Op::select, ir::Op::trunc, ir::Op::zext, ir::Op::mul};
+    const uint64_t spread = 2 + r.random(kSlots - 2);
+    const auto slot = [&](Type t) { return slot_offset(t, static_cast<uint32_t>(r.random(spread))); };
+    for (uint16_t k = 0; k < insns; k++) {
+      b.insn(0x1000 + 4u * k, 4);
+      unit.guest_insns.back().refund = static_cast<uint16_t>(insns - k);
+      for (uint64_t n = 2 + r.random(8); n > 0; n--) {
+        const Type word = r.random(2) == 0 ? Type::I32 : Type::I64;
+        switch (r.random(8)) {
+          case 0: {
+            const ir::Value at = b.add(b.and_(b.get(Type::I64, slot(Type::I64)), b.i64(kRamWindow - 1)),
+                                       b.i64(r.random(20) == 0 ? uint64_t{1} << 40 : kRamBase));
+            if (r.random(2) == 0) {
+              b.set(slot(word), b.load(word, at, ir::MemInfo{}));
+            } else {
+              b.store(at, b.get(word, slot(word)), ir::MemInfo{});
+            }
+            break;
+          }
+          case 1: b.set(slot(word), b.get(word, slot(word))); break;  // slots change places
+          case 2: b.set(slot(word), b.konst(word, r.random_int() & ir::mask_of(word))); break;
+          case 3:
+            b.set(slot(Type::I64), b.call(kAddAll, {r.operand(Type::I8), r.operand(Type::I16), r.operand(Type::I32),
+                                                    r.operand(Type::I64)}));
+            break;
+          default: {
+            const ir::Value v = r.emit(kOps[r.random(std::size(kOps))]);
+            b.set(slot(v.type), v);
+            break;
+          }
+        }
+      }
+    }
+    const Type t = r.random(2) == 0 ? Type::I32 : Type::I64;
+    const ir::Value more = b.icmp(static_cast<ir::Cond>(r.random(10)), b.get(t, slot(t)), r.operand(t));
+    const bool if_true = r.random(2) == 0;
+    b.brc(more, 1, 2);
+    b.begin_block(1);
+    b.exit_direct(if_true ? 0x1000 : 0x2000);
+    b.begin_block(2);
+    b.exit_direct(if_true ? 0x2000 : 0x1000);
+    const auto verified = ir::verify(unit);
+    ASSERT_TRUE(verified.has_value()) << verified.error().message << "\n" << ir::print(unit);
+    const uint32_t link = seed % 4 == 0 ? kNoLink : unit.insts[unit.blocks[if_true ? 1 : 2].first].aux;
+    ASSERT_TRUE(same(unit, seed, link)) << seed;
   }
 }
 

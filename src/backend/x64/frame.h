@@ -52,13 +52,30 @@ static_assert(kFrameBytes % 16 == 0);
   (static_cast<int>(offsetof(::panda::VcpuContext, field)) - static_cast<int>(sizeof(::panda::VcpuContext)))
 
 inline constexpr uint8_t kConstantReg = 0xff;
+inline constexpr uint8_t kLazyReg = 0xfe;  // the slot's value is what its LazyTokens come to
 
 // One slot to write before the slow path runs. Constants stand before all DirtySlots, in order.
 struct DirtySlot {
   uint16_t offset;
   uint8_t size;
-  uint8_t reg;  // 0-15 general, 16-31 vector, kConstantReg
+  uint8_t reg;  // 0-15 general, 16-31 vector, kConstantReg, kLazyReg
 };
+
+// A lazy slot's expression in postfix order (liveness.h); `last` ends it. The tokens of all lazy
+// slots, in the slots' order, stand before the constants.
+struct LazyToken {
+  enum Kind : uint8_t { Register, Constant, Spill, State, Compute, Call };
+  Kind kind;
+  ir::Type type;   // of the result
+  ir::Type from;   // Compute: of the first operand
+  uint8_t nargs;   // Compute, Call
+  uint16_t op;     // Compute: ir::Op; Register: its number
+  bool last;
+  uint8_t unused;
+  uint64_t imm;    // Constant: the value; Spill: index; State: offset; Compute: Inst::imm; Call: the function
+};
+static_assert(sizeof(LazyToken) == 16);
+inline constexpr unsigned kMaxLazySlots = 128;  // in one access's description
 
 // Directly before the stub's call; DirtySlot[dirty] directly before this.
 struct SlowHeader {
@@ -71,6 +88,8 @@ struct SlowHeader {
   uint8_t data;     // register to load into or store from; kConstantReg: `constant`
   uint16_t dirty;
   uint16_t constants;
+  uint32_t tokens;
+  uint32_t unused;
   uint64_t constant;
 };
 
@@ -78,6 +97,7 @@ struct SlowHeader {
 struct ExitJump {
   uint32_t after = 0;  // position after the jump's displacement; 0: no such exit
   uint32_t stub = 0;
+  uint32_t loop_head = 0;  // where a link of the unit to itself goes; 0: to its entry
 };
 
 // The C++ half of the thunk. `resume` is the return address of the stub's call. True: leave the unit.

@@ -2,7 +2,11 @@
 //
 // A slot is bound to a value where it is dirty (the value is not in memory yet), where it is held
 // (clean, but a later get wants the value), or where it is the value's home (clean; memory can stand
-// in for the register). Only the first two keep the value alive.
+// in for the register). Only the first two keep the value alive. A slot bound to a lazy value is dirty
+// and set again before anything but a slow path wants it.
+#include <algorithm>
+#include <bit>
+
 #include "backend/x64/reg_alloc.h"
 #include "base/check.h"
 
@@ -64,7 +68,62 @@ void RegAlloc::unbind(uint16_t n) {
     v.home = kNoSlot;
   }
   s.value = ir::kNoValue;
-  touched_.push_back(root);
+  if (v.lazy) {
+    touch_operands(root);
+  } else {
+    touched_.push_back(root);
+  }
+}
+
+// The operands of a lazy value may be dead now.
+void RegAlloc::touch_operands(ValueId lazy) {
+  const ir::Inst& in = unit_->insts[lazy];
+  for (unsigned i = 0; i < in.nargs; i++) {
+    if (values_[in.args[i]].lazy) {
+      touch_operands(in.args[i]);
+    } else {
+      touched_.push_back(values_[in.args[i]].root);
+    }
+  }
+}
+
+void RegAlloc::forget_slot(uint64_t offset) { unbind(slot_map_.number(offset)); }
+
+void RegAlloc::append_tokens(ValueId lazy, std::vector<LazyToken>& out) const {
+  const auto one = [&](ValueId value) {
+    const ValueInfo& v = values_[value];
+    const ir::Inst& in = unit_->insts[value];
+    LazyToken t{};
+    t.type = in.type;
+    if (v.lazy) {
+      for (unsigned i = 0; i < in.nargs; i++) append_tokens(in.args[i], out);
+      t.nargs = in.nargs;
+      t.from = in.nargs != 0 ? unit_->insts[in.args[0]].type : in.type;
+      t.op = static_cast<uint16_t>(in.op);
+      t.kind = in.op == ir::Op::call ? LazyToken::Call : LazyToken::Compute;
+      t.imm = in.op == ir::Op::call
+                  ? reinterpret_cast<uint64_t>(reinterpret_cast<const ir::HelperDesc*>(in.imm)->function)
+                  : in.imm;
+      return t;
+    }
+    const ValueInfo& root = values_[v.root];
+    if (is_konst(v.root)) {
+      t.kind = LazyToken::Constant;
+      t.imm = unit_->insts[v.root].imm;
+    } else if (root.reg >= 0) {
+      t.kind = LazyToken::Register;
+      t.op = static_cast<uint16_t>(root.reg);
+    } else if (root.spill >= 0) {
+      t.kind = LazyToken::Spill;
+      t.imm = static_cast<uint64_t>(root.spill);
+    } else {
+      PANDA_CHECK(root.home != kNoSlot);
+      t.kind = LazyToken::State;
+      t.imm = slot_map_.offset(root.home);
+    }
+    return t;
+  };
+  out.push_back(one(lazy));
 }
 
 void RegAlloc::set(ValueId at, uint64_t offset, ValueId value) {
@@ -85,7 +144,7 @@ void RegAlloc::set(ValueId at, uint64_t offset, ValueId value) {
   }
   v.holds++;  // before anything is evicted on its behalf
   unbind(n);
-  if (v.reg < 0 && !is_konst(root)) {
+  if (v.reg < 0 && !is_konst(root) && !v.lazy) {
     const int r = allocate_for(root);
     load(root, r);
     give(r, root);
@@ -187,7 +246,126 @@ void RegAlloc::forget_written(const ir::HelperDesc& desc) {
 RegAlloc::Binding RegAlloc::dirty(size_t i) const {
   const Slot& s = slots_[dirty_[i]];
   const ValueInfo& v = values_[s.value];
-  return {slot_map_.offset(dirty_[i]), s.type, v.reg, v.reg < 0 ? unit_->insts[s.value].imm : 0};
+  const uint16_t offset = slot_map_.offset(dirty_[i]);
+  if (v.lazy) return {offset, s.type, kLazyReg, 0, s.value};
+  return {offset, s.type, v.reg, v.reg < 0 ? unit_->insts[s.value].imm : 0, s.value};
+}
+
+// --- loops
+//
+// Integer slots that the block reads before it sets them are carried in registers: at the loop's head
+// each is in its loop_reg, those that the block sets are dirty there. The rest goes through memory.
+
+void RegAlloc::begin_loop(const ir::Block& block) {
+  constexpr unsigned kMaxCarried = 8;
+  const uint32_t end = block.first + block.count;
+  std::vector<uint8_t> set(slots_.size()), seen(slots_.size());
+  for (uint32_t i = block.first; i < end; i++) {
+    const ir::Inst& in = unit_->insts[i];
+    if (in.op == ir::Op::set && !values_[i].dead) set[slot_map_.number(in.imm)] = 1;
+  }
+  now_ = block.first;
+  unsigned carried = 0;
+  for (const bool written : {true, false}) {
+    std::fill(seen.begin(), seen.end(), uint8_t{0});
+    for (uint32_t i = block.first; i < end && carried < kMaxCarried; i++) {
+      const ir::Inst& in = unit_->insts[i];
+      if ((in.op != ir::Op::get && in.op != ir::Op::set) || values_[i].dead) continue;
+      const uint16_t n = slot_map_.number(in.imm);
+      if (seen[n] != 0) continue;
+      seen[n] = 1;
+      if (in.op != ir::Op::get || (set[n] != 0) != written || (in.type != Type::I32 && in.type != Type::I64)) continue;
+      carried++;
+      ValueInfo& v = values_[i];
+      Slot& s = slots_[n];
+      v.home = n;
+      const int r = allocate_for(i);
+      load(i, r);
+      give(r, i);
+      s.value = i;
+      s.type = in.type;
+      s.holds = s.read_again = true;
+      s.loop_reg = static_cast<int8_t>(r);
+      s.written = written;
+      v.holds = 1;
+      if (written) {
+        v.home = kNoSlot;
+        s.dirty = true;
+        s.dirty_position = static_cast<uint16_t>(dirty_.size());
+        dirty_.push_back(n);
+      } else {
+        v.last_use = end;
+      }
+    }
+  }
+}
+
+void RegAlloc::flush_not_carried() {
+  for (size_t i = dirty_.size(); i-- > 0;) {
+    const uint16_t n = dirty_[i];
+    if (slots_[n].loop_reg >= 0) continue;
+    store_slot(n);
+    make_clean(n);
+  }
+}
+
+void RegAlloc::dirty_slots(std::vector<Binding>& out) const {
+  for (size_t i = 0; i < dirty_.size(); i++) out.push_back(dirty(i));
+}
+
+void RegAlloc::move_to_loop_head(std::vector<Binding>& written) {
+  int from[16];  // by loop_reg: the register to copy, or -1
+  std::fill(std::begin(from), std::end(from), -1);
+  const auto in_register = [&](const Slot& s) { return s.value != ir::kNoValue && values_[s.value].reg >= 0; };
+  unsigned pending = 0;
+  for (const Slot& s : slots_) {
+    if (s.loop_reg < 0 || !in_register(s)) continue;
+    from[s.loop_reg] = values_[s.value].reg;
+    if (from[s.loop_reg] != s.loop_reg) pending |= 1u << s.loop_reg;
+  }
+  while (pending != 0) {
+    unsigned sources = 0;
+    for (unsigned m = pending; m != 0; m &= m - 1) sources |= 1u << from[std::countr_zero(m)];
+    if (const unsigned ready = pending & ~sources; ready != 0) {
+      const int to = std::countr_zero(ready);
+      c_.mov(reg64(to), reg64(from[to]));
+      pending &= ~(1u << to);
+      continue;
+    }
+    // Only cycles are left, and each register is one's target and one's source.
+    const int to = std::countr_zero(pending), other = from[to];
+    c_.xchg(reg64(to), reg64(other));
+    for (unsigned m = pending; m != 0; m &= m - 1) {
+      const int t = std::countr_zero(m);
+      if (from[t] == to) {
+        from[t] = other;
+      } else if (from[t] == other) {
+        from[t] = to;
+      }
+    }
+    for (unsigned m = pending; m != 0; m &= m - 1) {
+      const int t = std::countr_zero(m);
+      if (from[t] == t) pending &= ~(1u << t);
+    }
+  }
+  for (uint16_t n = 0; n < slots_.size(); n++) {
+    const Slot& s = slots_[n];
+    if (s.loop_reg < 0) continue;
+    const bool wide = s.type == Type::I64;
+    if (in_register(s)) {
+      // The head counts on the upper bits of a 32-bit slot being zero.
+      if (!wide) c_.mov(reg32(s.loop_reg), reg32(s.loop_reg));
+    } else if (s.dirty) {
+      PANDA_CHECK(is_konst(s.value));
+      const uint64_t k = unit_->insts[s.value].imm & ir::mask_of(s.type);
+      c_.mov(reg64(s.loop_reg), k);
+    } else if (wide) {
+      c_.mov(reg64(s.loop_reg), c_.qword[c_.rbp + slot_map_.offset(n)]);
+    } else {
+      c_.mov(reg32(s.loop_reg), c_.dword[c_.rbp + slot_map_.offset(n)]);
+    }
+    if (s.written) written.push_back({slot_map_.offset(n), s.type, s.loop_reg, 0, ir::kNoValue});
+  }
 }
 
 }  // namespace panda::x64

@@ -36,7 +36,7 @@ bool is_zero(const ir::Unit& unit, ir::ValueId v) { return unit.insts[v].op == O
 // then needed, or 0.
 uint32_t deferred_until(const ir::Unit& unit, const Inst& in, uint32_t index, const std::vector<ValueInfo>& values) {
   const ValueInfo& v = values[index];
-  if (v.uses != 1) return 0;
+  if (v.uses != 1 || v.lazy_until != 0) return 0;
   const Inst& user = unit.insts[v.user];
   const bool conditional = (user.op == Op::brc || user.op == Op::select) && user.args[0] == index;
   if (in.op == Op::icmp || (in.op == Op::trunc && in.type == Type::I1)) return conditional ? v.last_use : 0;
@@ -48,10 +48,50 @@ uint32_t deferred_until(const ir::Unit& unit, const Inst& in, uint32_t index, co
   return 0;
 }
 
+constexpr uint8_t kMaxLazyDepth = 12;
+
+void use_lazily(ValueInfo& v, uint32_t until, uint8_t depth) {
+  v.lazy_until = std::max(v.lazy_until, until);
+  v.last_use = std::max(v.last_use, until + 1);
+  v.lazy_depth = std::max(v.lazy_depth, depth);
+}
+
+// Can the slow path compute this op from its operands?
+bool can_be_lazy(const ir::Unit& unit, const Inst& in) {
+  if (!ir::is_int(in.type)) return false;
+  if (in.op == Op::call) {
+    if (!reinterpret_cast<const ir::HelperDesc*>(in.imm)->pure) return false;
+  } else if (in.op == Op::konst || in.op == Op::mulhu || in.op == Op::mulhs || in.op == Op::crc32c ||
+             ir::info(in.op).effects != ir::Effects::Pure) {
+    return false;
+  }
+  for (unsigned a = 0; a < in.nargs; a++) {
+    if (!ir::is_int(unit.insts[in.args[a]].type)) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
+// The position of the last faulting op before the slot's next set; 0: none.
+uint32_t Liveness::last_fault_before(const NextAccess& next) const {
+  return faults_.size() > next.faults ? faults_[next.faults] : 0;
+}
+
+// A helper sees in memory what it may look at (RegAlloc::sync_for_call()).
+void Liveness::forget_touched(const ir::HelperDesc& desc, const SlotMap& slots) {
+  for (uint16_t n = 0; n < slots.count() && n < next_.size(); n++) {
+    constexpr uint32_t kWidest = 16;
+    const uint32_t offset = slots.offset(n);
+    if (desc.may_exit || desc.reads.touches(offset, kWidest) || desc.writes.touches(offset, kWidest)) {
+      next_[n].is_set = false;
+    }
+  }
+}
+
 void Liveness::run(const ir::Unit& unit, const ir::Block& block, SlotMap& slots, std::vector<ValueInfo>& values) {
-  std::fill(next_is_get_.begin(), next_is_get_.end(), uint8_t{0});
+  std::fill(next_.begin(), next_.end(), NextAccess{});
+  faults_.clear();
   uint32_t next_call = ~uint32_t{0};
   for (uint32_t i = block.first + block.count; i-- > block.first;) {
     const Inst& in = unit.insts[i];
@@ -61,7 +101,7 @@ void Liveness::run(const ir::Unit& unit, const ir::Block& block, SlotMap& slots,
     v.crosses_call = next_call < v.last_use;
     uint32_t position = i;
     const ir::Effects effects = ir::info(in.op).effects;
-    if (v.uses == 0) {
+    if (v.uses == 0 && v.lazy_until == 0) {
       const bool pure_call = in.op == Op::call && reinterpret_cast<const ir::HelperDesc*>(in.imm)->pure;
       if (effects == ir::Effects::Pure || in.op == Op::get || in.op == Op::insn_count || pure_call) {
         v.dead = true;
@@ -71,12 +111,35 @@ void Liveness::run(const ir::Unit& unit, const ir::Block& block, SlotMap& slots,
     if (in.op == Op::konst) continue;
     if (in.op == Op::get || in.op == Op::set) {
       const uint16_t slot = slots.number(in.imm);
-      if (slot >= next_is_get_.size()) next_is_get_.resize(slot + 64u, 0);
-      v.read_again = next_is_get_[slot] != 0;
-      next_is_get_[slot] = in.op == Op::get;
-      if (in.op == Op::get) continue;
+      if (slot >= next_.size()) next_.resize(slot + 64u);
+      NextAccess& next = next_[slot];
+      v.read_again = next.is_get;
+      if (in.op == Op::get) {
+        next = {true, false, 0};
+        continue;
+      }
+      const bool overwritten = next.is_set;
+      const uint32_t until = overwritten ? last_fault_before(next) : 0;
+      next = {false, true, static_cast<uint32_t>(faults_.size())};
+      if (overwritten) {
+        if (until == 0) {
+          v.dead = true;
+          continue;
+        }
+        use_lazily(values[in.args[0]], until, 0);
+        continue;
+      }
+    } else if (v.uses == 0 && v.lazy_depth < kMaxLazyDepth && can_be_lazy(unit, in)) {
+      v.lazy = true;
+      for (unsigned a = 0; a < in.nargs; a++) {
+        use_lazily(values[in.args[a]], v.lazy_until, static_cast<uint8_t>(v.lazy_depth + 1));
+      }
+      continue;
+    } else if (in.op == Op::load || in.op == Op::store) {
+      faults_.push_back(i);
     } else if (in.op == Op::call) {
       next_call = i;
+      forget_touched(*reinterpret_cast<const ir::HelperDesc*>(in.imm), slots);
     } else if (const uint32_t until = deferred_until(unit, in, i, values); until != 0) {
       v.deferred = true;
       position = until;

@@ -15,22 +15,35 @@ Assembler::Offset Lowering::run(const ir::Unit& unit, exec::TranslationUnit& han
   block_jumps_.clear();
   slow_stubs_.clear();
   dirty_.clear();
+  tokens_.clear();
   cold_stubs_.clear();
   tail_jumps_.clear();
   exits_.assign(unit.exit_count, ExitJump{});
   current_insn_ = 0;
   const Assembler::Offset entry = c_.here();
+  stores_.clear();
+  count_references(unit);
+  loop_exit_ = find_loop_exit();
   ra_.begin_unit(unit);
   for (block_ = 0; block_ < unit.blocks.size(); block_++) {
     const ir::Block& block = unit.blocks[block_];
-    if (block.count == 0) continue;
+    if (block.count == 0 || skipped_[block_] != 0) continue;
     block_at_[block_] = c_.here();
     ra_.begin_block(block);
+    if (loop_exit_ != ir::kNoValue) {
+      ra_.begin_loop(block);
+      loop_head_ = c_.here();
+    }
     for (index_ = block.first; index_ < block.first + block.count; index_++) {
       const ValueInfo& v = ra_.info(index_);
-      if (v.dead || v.deferred) continue;
       const Inst& in = unit.insts[index_];
+      if (v.deferred || v.lazy || (v.dead && in.op != ir::Op::set)) continue;
       ra_.begin_op(index_);
+      if (v.dead) {
+        ra_.forget_slot(in.imm);
+        ra_.end_op();
+        continue;
+      }
       (this->*kEmitters[static_cast<unsigned>(in.op)])(in);
       ra_.end_op();
     }

@@ -47,6 +47,27 @@ class Lowering {
   using Emitter = void (Lowering::*)(const Inst&);
   static const Emitter kEmitters[ir::kOpCount];
 
+  struct SlowStub {
+    Assembler::Offset jumps[2];
+    Assembler::Offset resume;
+    SlowHeader header;
+    uint32_t first_dirty;
+    uint32_t first_token;
+    bool xmm;
+  };
+  struct ColdStub {
+    exec::Exit kind;
+    Assembler::Offset jump;
+    uint32_t index;   // guest instruction, or exit number
+    uint64_t value;   // Direct: pc; Budget: n
+    uint32_t first_store = 0;  // slots to write, in stores_
+    uint32_t stores = 0;
+  };
+  struct BlockJump {
+    Assembler::Offset after;
+    uint32_t block;
+  };
+
   // --- integers
   using AluOp = void (*)(Assembler&, const Operand&, const Operand&);
   using AluImm = void (*)(Assembler&, const Operand&, uint32_t);
@@ -81,6 +102,14 @@ class Lowering {
   // --- flow
   void jump_to(uint32_t block);
   void jump_if(Cc cc, uint32_t block);
+  void count_references(const ir::Unit& unit);
+  // A block that is nothing but a direct exit, with one way in: the jump to it is the exit's.
+  [[nodiscard]] bool is_lone_exit(uint32_t block) const;
+  void leave_by(Assembler::Offset jump, uint32_t block);
+  [[nodiscard]] uint32_t find_loop_exit() const;
+  void end_loop(const Inst& brc);
+  void store_bindings(const ColdStub& stub);
+  [[nodiscard]] bool follows(uint32_t block) const;
   void move_arguments(const Inst& in, const ir::HelperDesc& desc);
   void call_address(const void* function);
   void exit_with(exec::Exit kind, uint32_t index);  // jumps to the unit's tail
@@ -111,23 +140,6 @@ class Lowering {
   void zero_xmm(int r);
   void move_xmm(int to, int from);
 
-  struct SlowStub {
-    Assembler::Offset jumps[2];
-    Assembler::Offset resume;
-    SlowHeader header;
-    uint32_t first_dirty;
-    bool xmm;
-  };
-  struct ColdStub {
-    exec::Exit kind;
-    Assembler::Offset jump;
-    uint32_t index;   // guest instruction, or exit number
-    uint64_t value;   // Direct: pc; Budget: n
-  };
-  struct BlockJump {
-    Assembler::Offset after;
-    uint32_t block;
-  };
   static constexpr Assembler::Offset kNotYet = ~Assembler::Offset{0};
 
   Assembler& c_;
@@ -139,12 +151,18 @@ class Lowering {
   uint32_t block_ = 0;
   uint32_t current_insn_ = 0;
   std::vector<Assembler::Offset> block_at_;
+  std::vector<uint32_t> references_;  // by block: branches to it
+  std::vector<uint8_t> skipped_;      // by block: lone exits that became part of their branch
   std::vector<BlockJump> block_jumps_;
   std::vector<SlowStub> slow_stubs_;
   std::vector<RegAlloc::Binding> dirty_;
+  std::vector<LazyToken> tokens_;
   std::vector<ColdStub> cold_stubs_;
   std::vector<Assembler::Offset> tail_jumps_;
   std::vector<ExitJump> exits_;
+  std::vector<RegAlloc::Binding> stores_;
+  uint32_t loop_exit_ = ir::kNoValue;  // the block that leaves to the unit itself, where it is a loop
+  Assembler::Offset loop_head_ = 0;
 };
 
 }  // namespace panda::x64

@@ -21,15 +21,48 @@ uint32_t Lowering::next_insn_index() const {
 
 void Lowering::lower_count(const Inst& in) {
   if (in.imm == 0) return;
-  ra_.flush();
+  if (loop_exit_ == ir::kNoValue) ra_.flush();
+  const auto first = static_cast<uint32_t>(stores_.size());
+  ra_.dirty_slots(stores_);
   c_.sub(reg64(kBudget), static_cast<uint32_t>(in.imm));
-  cold_stubs_.push_back({Exit::Budget, c_.jcc_forward(Cc::S), next_insn_index(), in.imm});
+  cold_stubs_.push_back({Exit::Budget, c_.jcc_forward(Cc::S), next_insn_index(), in.imm, first,
+                         static_cast<uint32_t>(stores_.size()) - first});
 }
 
 // --- ends of blocks
 
+void Lowering::count_references(const ir::Unit& unit) {
+  references_.assign(unit.blocks.size(), 0);
+  skipped_.assign(unit.blocks.size(), 0);
+  references_[0] = 1;
+  for (const ir::Block& block : unit.blocks) {
+    if (block.count == 0) continue;
+    const Inst& last = unit.insts[block.first + block.count - 1];
+    if (last.op == Op::br || last.op == Op::brc) references_[last.aux]++;
+    if (last.op == Op::brc) references_[last.imm]++;
+  }
+}
+
+bool Lowering::is_lone_exit(uint32_t block) const {
+  const ir::Block& b = unit_->blocks[block];
+  return b.count == 1 && references_[block] == 1 && unit_->insts[b.first].op == Op::exit_direct;
+}
+
+void Lowering::leave_by(Assembler::Offset jump, uint32_t block) {
+  const Inst& exit = unit_->insts[unit_->blocks[block].first];
+  cold_stubs_.push_back({Exit::Direct, jump, exit.aux, exit.imm});
+  skipped_[block] = 1;
+}
+
+// Does the code of `block` come right behind this block's?
+bool Lowering::follows(uint32_t block) const {
+  uint32_t next = block_ + 1;
+  while (next < unit_->blocks.size() && (skipped_[next] != 0 || unit_->blocks[next].count == 0)) next++;
+  return next == block;
+}
+
 void Lowering::jump_to(uint32_t block) {
-  if (block == block_ + 1) return;
+  if (follows(block)) return;
   if (block_at_[block] != kNotYet) {
     c_.jmp_back(block_at_[block]);
   } else {
@@ -50,11 +83,64 @@ void Lowering::lower_br(const Inst& in) {
   jump_to(in.aux);
 }
 
+// Is the unit one block that branches to itself or out, and does everything inline? Then the block
+// that stands for the way back.
+uint32_t Lowering::find_loop_exit() const {
+  const ir::Block& body = unit_->blocks[0];
+  if (unit_->exact || unit_->blocks.size() != 3 || body.count == 0 || unit_->guest_insns.empty()) return ir::kNoValue;
+  const Inst& last = unit_->insts[body.first + body.count - 1];
+  if (last.op != Op::brc) return ir::kNoValue;
+  const auto if_false = static_cast<uint32_t>(last.imm);
+  if (!is_lone_exit(last.aux) || !is_lone_exit(if_false)) return ir::kNoValue;
+  bool counts = false;
+  for (const Inst& in : unit_->body(body)) {
+    counts |= in.op == Op::count;
+    if (in.op != Op::call) continue;
+    if (!reinterpret_cast<const ir::HelperDesc*>(in.imm)->pure) return ir::kNoValue;
+  }
+  if (!counts) return ir::kNoValue;
+  for (const uint32_t b : {last.aux, if_false}) {
+    if (unit_->insts[unit_->blocks[b].first].imm == unit_->guest_insns[0].pc) return b;
+  }
+  return ir::kNoValue;
+}
+
+void Lowering::end_loop(const Inst& in) {
+  const auto if_false = static_cast<uint32_t>(in.imm);
+  const bool again_if_true = in.aux == loop_exit_;
+  ra_.flush_not_carried();
+  const Cc cc = condition(in.args[0]);  // from here on the flags must live
+  const auto stub_stores = [&](uint32_t first) {
+    cold_stubs_.back().first_store = first;
+    cold_stubs_.back().stores = static_cast<uint32_t>(stores_.size()) - first;
+  };
+  auto first = static_cast<uint32_t>(stores_.size());
+  ra_.dirty_slots(stores_);
+  leave_by(c_.jcc_forward(again_if_true ? invert(cc) : cc), again_if_true ? if_false : in.aux);
+  stub_stores(first);
+  first = static_cast<uint32_t>(stores_.size());
+  ra_.move_to_loop_head(stores_);
+  leave_by(c_.jmp_forward(), loop_exit_);
+  stub_stores(first);
+}
+
 void Lowering::lower_brc(const Inst& in) {
+  if (loop_exit_ != ir::kNoValue) return end_loop(in);
   ra_.flush();
   const Cc cc = condition(in.args[0]);
   const auto if_true = in.aux, if_false = static_cast<uint32_t>(in.imm);
-  if (if_true == block_ + 1) {
+  if (is_lone_exit(if_true) || is_lone_exit(if_false)) {
+    const bool swap = !is_lone_exit(if_true);
+    const uint32_t out = swap ? if_false : if_true, other = swap ? if_true : if_false;
+    leave_by(c_.jcc_forward(swap ? invert(cc) : cc), out);
+    if (is_lone_exit(other)) {
+      leave_by(c_.jmp_forward(), other);
+    } else {
+      jump_to(other);
+    }
+    return;
+  }
+  if (follows(if_true)) {
     jump_if(invert(cc), if_false);
   } else {
     jump_if(cc, if_true);
@@ -230,13 +316,36 @@ void Lowering::exit_with(Exit kind, uint32_t index) {
   tail_jumps_.push_back(c_.jmp_forward());
 }
 
+// Of a loop's slots: integers, in registers or constant.
+void Lowering::store_bindings(const ColdStub& stub) {
+  for (uint32_t i = stub.first_store; i < stub.first_store + stub.stores; i++) {
+    const RegAlloc::Binding& b = stores_[i];
+    const Xbyak::RegExp at = c_.rbp + static_cast<int>(b.offset);
+    const bool wide = b.type == Type::I64;
+    if (b.reg >= 0) {
+      wide ? c_.mov(c_.qword[at], reg64(b.reg)) : c_.mov(c_.dword[at], reg32(b.reg));
+      continue;
+    }
+    c_.mov(c_.dword[at], static_cast<uint32_t>(b.constant));
+    if (wide) c_.mov(c_.dword[at + 4], static_cast<uint32_t>(b.constant >> 32));
+  }
+}
+
 void Lowering::emit_cold_stubs() {
   for (const ColdStub& stub : cold_stubs_) {
     const Assembler::Offset here = c_.here();
     c_.patch(stub.jump, here);
+    store_bindings(stub);
     if (stub.kind == Exit::Direct) {
       if (stub.index >= exits_.size()) exits_.resize(stub.index + 1);
-      exits_[stub.index] = {stub.jump, here};
+      const bool again = loop_exit_ != ir::kNoValue && stub.index == unit_->insts[unit_->blocks[loop_exit_].first].aux;
+      if (stub.stores == 0 || again) {
+        exits_[stub.index] = {stub.jump, here, again ? loop_head_ : 0};
+      } else {  // the stores come before the jump that is linked
+        const Assembler::Offset jump = c_.jmp_forward();
+        c_.patch(jump, jump);
+        exits_[stub.index] = {jump, jump, 0};
+      }
       store_pc(stub.value);
     } else if (stub.kind == Exit::Budget) {
       c_.add(reg64(kBudget), static_cast<uint32_t>(stub.value));

@@ -1,6 +1,7 @@
 // Guest loads and stores: the inline soft-TLB hit, and the description that the slow path reads.
 #include <cstring>
 
+#include "base/check.h"
 #include "backend/x64/lower.h"
 
 namespace panda::x64 {
@@ -47,10 +48,18 @@ void Lowering::slow_stub(const Inst& in, unsigned size, int address, int data, u
   stub.header.constant = constant;
   stub.first_dirty = static_cast<uint32_t>(dirty_.size());
   stub.header.dirty = static_cast<uint16_t>(ra_.dirty_count());
+  stub.first_token = static_cast<uint32_t>(tokens_.size());
+  unsigned lazy = 0;
   for (size_t i = 0; i < ra_.dirty_count(); i++) {
     dirty_.push_back(ra_.dirty(i));
     if (dirty_.back().reg < 0) stub.header.constants++;
+    if (dirty_.back().reg == kLazyReg) {
+      ra_.append_tokens(dirty_.back().value, tokens_);
+      tokens_.back().last = true;
+      PANDA_CHECK(++lazy <= kMaxLazySlots);
+    }
   }
+  stub.header.tokens = static_cast<uint32_t>(tokens_.size()) - stub.first_token;
   stub.xmm = ra_.any_xmm_live();
   slow_stubs_.push_back(stub);
 }
@@ -141,7 +150,7 @@ void Lowering::lower_store(const Inst& in) {
   slow_stubs_.back().resume = c_.here();
 }
 
-// Constants, dirty slots, header, call, jump back.
+// Lazy tokens, constants, dirty slots, header, call, jump back.
 void Lowering::emit_slow_stubs() {
   const auto put = [this](const void* bytes, size_t size) {
     std::memcpy(c_.at(c_.here()), bytes, size);
@@ -149,6 +158,7 @@ void Lowering::emit_slow_stubs() {
   };
   for (const SlowStub& stub : slow_stubs_) {
     const RegAlloc::Binding* slots = dirty_.data() + stub.first_dirty;
+    put(tokens_.data() + stub.first_token, stub.header.tokens * sizeof(LazyToken));
     for (unsigned i = 0; i < stub.header.dirty; i++) {
       if (slots[i].reg < 0) put(&slots[i].constant, sizeof slots[i].constant);
     }

@@ -64,11 +64,20 @@ class RegAlloc {
   struct Binding {
     uint16_t offset;
     ir::Type type;
-    int reg;  // -1: constant
+    int reg;  // -1: constant; kLazyReg: lazy
     uint64_t constant;
+    ir::ValueId value;
   };
   [[nodiscard]] size_t dirty_count() const { return dirty_.size(); }
   [[nodiscard]] Binding dirty(size_t i) const;
+  // How the slow path computes a lazy value now.
+  void append_tokens(ir::ValueId lazy, std::vector<LazyToken>& out) const;
+  // --- loops: a unit whose one block ends by branching back to it (guest_slots.cpp)
+  void begin_loop(const ir::Block& block);  // loads the carried slots; the loop's head is behind that
+  void flush_not_carried();
+  void dirty_slots(std::vector<Binding>& out) const;  // as they are now
+  void move_to_loop_head(std::vector<Binding>& written);  // leaves the flags alone; `written`: what then is dirty
+  void forget_slot(uint64_t offset);  // a set that nothing will see: the slot is free until the next one
 
   // --- calls: gets live values out of caller-saved registers; the registers' contents stay as
   // they are until code is emitted over them.
@@ -85,6 +94,8 @@ class RegAlloc {
     bool holds = false;  // counts in the value's `holds`
     bool read_again = false;
     uint16_t dirty_position = 0;  // in dirty_
+    int8_t loop_reg = -1;         // carried round the loop in this register
+    bool written = false;         // carried, and set in the loop
   };
 
   int allocate(uint32_t allowed, uint32_t preferred);
@@ -103,6 +114,7 @@ class RegAlloc {
   void unbind(uint16_t n);
   void make_clean(uint16_t n);
   void materialize(ir::ValueId root, int reg);
+  void touch_operands(ir::ValueId lazy);
   void copy(int to, int from);
 
   Assembler& c_;

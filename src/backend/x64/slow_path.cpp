@@ -1,8 +1,11 @@
 // The C++ half of the soft-TLB miss: reads the description that lies before the stub's call, brings
 // the guest state up to date, makes the access, puts the result where the code expects it.
+#include <array>
 #include <cstring>
 
 #include "backend/x64/frame.h"
+#include "base/check.h"
+#include "ir/fold.h"
 #include "memory/access.h"
 
 namespace panda::x64 {
@@ -14,9 +17,48 @@ const void* saved(const SaveArea& save, uint8_t reg) {
   return reg < 16 ? static_cast<const void*>(&save.gpr[reg]) : save.xmm[reg - 16];
 }
 
+// What the expressions of the lazy slots come to; nothing may have been written yet.
+void evaluate(const uint8_t* tokens, uint32_t count, uint8_t* state, const SaveArea& save, uint64_t* results) {
+  using Helper = uint64_t (*)(void*, uint64_t, uint64_t, uint64_t, uint64_t);
+  std::array<uint64_t, 64> stack{};
+  unsigned depth = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    LazyToken t;
+    std::memcpy(&t, tokens + i * sizeof t, sizeof t);
+    PANDA_CHECK(depth < stack.size() && depth >= t.nargs);
+    depth -= t.nargs;
+    uint64_t* a = stack.data() + depth;
+    for (unsigned k = t.nargs; k < 4 && depth + k < stack.size(); k++) a[k] = 0;
+    uint64_t value = t.imm;
+    switch (t.kind) {
+      case LazyToken::Register: value = save.gpr[t.op]; break;
+      case LazyToken::Constant: break;
+      case LazyToken::Spill:
+        std::memcpy(&value, reinterpret_cast<const uint8_t*>(&save) - kSaveArea + t.imm * 8, 8);
+        break;
+      case LazyToken::State:
+        value = 0;
+        std::memcpy(&value, state + t.imm, ir::size_bytes(t.type));
+        break;
+      case LazyToken::Compute:
+        value = *ir::fold_int(static_cast<ir::Op>(t.op), t.type, t.from, a[0], a[1], a[2], t.imm);
+        break;
+      case LazyToken::Call:
+        PANDA_CHECK(depth + 4 <= stack.size());
+        value = reinterpret_cast<Helper>(t.imm)(state, a[0], a[1], a[2], a[3]);
+        break;
+    }
+    stack[depth++] = value & ir::mask_of(t.type);
+    if (t.last) *results++ = stack[--depth];
+  }
+}
+
 void write_dirty_slots(uint8_t* state, const uint8_t* header, const SlowHeader& h, const SaveArea& save) {
   const uint8_t* slots = header - h.dirty * sizeof(DirtySlot);
   const uint8_t* constant = slots - h.constants * sizeof(uint64_t);
+  std::array<uint64_t, kMaxLazySlots> lazy;
+  const uint64_t* next_lazy = lazy.data();
+  if (h.tokens != 0) evaluate(constant - h.tokens * sizeof(LazyToken), h.tokens, state, save, lazy.data());
   for (unsigned i = 0; i < h.dirty; i++) {
     DirtySlot slot;
     std::memcpy(&slot, slots + i * sizeof slot, sizeof slot);
@@ -24,6 +66,8 @@ void write_dirty_slots(uint8_t* state, const uint8_t* header, const SlowHeader& 
       std::memcpy(state + slot.offset, constant, slot.size > 8 ? 8 : slot.size);
       if (slot.size == 16) std::memcpy(state + slot.offset + 8, constant, 8);
       constant += sizeof(uint64_t);
+    } else if (slot.reg == kLazyReg) {
+      std::memcpy(state + slot.offset, next_lazy++, slot.size);
     } else {
       std::memcpy(state + slot.offset, saved(save, slot.reg), slot.size);
     }

@@ -2,7 +2,13 @@
 
 #include <xbyak/xbyak_util.h>
 
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <string>
 #include <utility>
 
 #include "backend/x64/code_area.h"
@@ -33,6 +39,9 @@ class X64Backend final : public exec::Backend {
       : area_(std::move(area)), asm_(area_.size(), area_.begin(), features), lowering_(asm_, thunks_) {
     emit_thunks();
     first_unit_ = asm_.here();
+    if (std::getenv("PANDA_PERF_MAP") != nullptr) {
+      perf_map_.reset(std::fopen(("/tmp/perf-" + std::to_string(getpid()) + ".map").c_str(), "we"));
+    }
   }
 
   [[nodiscard]] std::string_view name() const override { return "x64"; }
@@ -54,6 +63,12 @@ class X64Backend final : public exec::Backend {
   Lowering lowering_;
   Enter enter_ = nullptr;
   Assembler::Offset first_unit_ = 0;
+
+  // With PANDA_PERF_MAP set: /tmp/perf-PID.map, where perf(1) finds names for our code.
+  struct Close {
+    void operator()(std::FILE* f) const { std::fclose(f); }
+  };
+  std::unique_ptr<std::FILE, Close> perf_map_;
 };
 
 void X64Backend::emit_thunks() {
@@ -137,6 +152,10 @@ bool X64Backend::compile(const ir::Unit& ir, exec::TranslationUnit& unit) {
   }
   unit.code = asm_.at(entry);
   unit.code_size = asm_.getSize() - entry;
+  if (perf_map_ != nullptr) {
+    std::fprintf(perf_map_.get(), "%zx %zx guest_%llx_%u\n", reinterpret_cast<size_t>(unit.code),
+                 static_cast<size_t>(unit.code_size), static_cast<unsigned long long>(unit.key.pc), unit.insn_count);
+  }
   return true;
 }
 
@@ -156,7 +175,12 @@ ExitJump X64Backend::exit_jump(const exec::TranslationUnit& unit, uint32_t index
 void X64Backend::link(exec::TranslationUnit& from, uint32_t index, exec::TranslationUnit& to) {
   const ExitJump jump = exit_jump(from, index);
   if (jump.after == 0) return;  // the exit was found unreachable
-  asm_.patch(jump.after, static_cast<Assembler::Offset>(static_cast<const uint8_t*>(to.code) - area_.begin()));
+  const auto entry = static_cast<Assembler::Offset>(static_cast<const uint8_t*>(to.code) - area_.begin());
+  if (jump.loop_head == 0) {
+    asm_.patch(jump.after, entry);
+  } else if (&from == &to) {  // else the loop's registers must be stored, which its stub does
+    asm_.patch(jump.after, jump.loop_head);
+  }
 }
 
 void X64Backend::unlink(exec::TranslationUnit& from, uint32_t index) {

@@ -6,6 +6,7 @@
 #include "guest/x86/cpuid.h"
 #include "guest/x86/state_io.h"
 #include "guest/x86/system.h"
+#include "memory/access.h"
 
 namespace panda::x86 {
 
@@ -122,12 +123,38 @@ void X86Frontend::set_pc(VcpuContext& cpu, uint64_t pc) { state_of(cpu).eip = la
 
 uint64_t X86Frontend::get_pc(const VcpuContext& cpu) { return state_of(cpu).eip; }
 
-bool X86Frontend::deliver_exception(VcpuContext& cpu) { return deliver_pending(Cpu(cpu)); }
+// Is the instruction at the pc's data in the stack segment? (By RSP or RBP, or implicitly.)
+bool X86Frontend::addresses_stack(VcpuContext& cpu) {
+  const State& s = state_of(cpu);
+  uint8_t bytes[kMaxInsnBytes];
+  size_t size = sizeof bytes;
+  const unsigned mode = fetch_mode(s.hflags);
+  while (size > 0 && !peek_guest(cpu, s.eip, mode, bytes, size)) size--;
+  DecodedInsn d{};
+  if (decoder_.decode({bytes, size}, s.hflags, d) != DecodeStatus::Ok) return false;
+  bool stack = false;
+  for (unsigned i = 0; i < d.insn.operand_count; i++) {
+    const ZydisDecodedOperand& op = d.ops[i];
+    if (op.type != ZYDIS_OPERAND_TYPE_MEMORY || op.mem.type == ZYDIS_MEMOP_TYPE_AGEN) continue;
+    if (op.mem.segment == ZYDIS_REGISTER_SS) stack = true;
+    else if (op.visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT) return false;  // PUSH and CALL read it first
+  }
+  return stack;
+}
+
+bool X86Frontend::deliver_exception(VcpuContext& cpu) {
+  State& s = state_of(cpu);
+  if ((s.exception_flags_ & kExceptionNonCanonical) != 0) {
+    s.exception_flags_ &= ~uint32_t{kExceptionNonCanonical};
+    if (addresses_stack(cpu)) s.exception_index = kSS;
+  }
+  return deliver_pending(Cpu(cpu));
+}
 
 bool X86Frontend::after_exact(VcpuContext& cpu) {
   State& s = state_of(cpu);
   if (shadow_at_start_) s.inhibit_irq = 0;
-  if (!trap_at_start_) return false;
+  if (!trap_at_start_ || s.inhibit_irq == kShadowOfMovSs) return false;
   // Single-step trap: a debug exception whose return address is the next instruction.
   Cpu x(cpu);
   x.set_dr(6, x.dr(6) | kDr6SingleStep);

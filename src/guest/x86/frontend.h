@@ -53,6 +53,7 @@ class X86Frontend final : public exec::Frontend {
  private:
   [[nodiscard]] DecodeStatus decode(const exec::InsnRequest& request);
   exec::InsnEnd emit(const exec::InsnRequest& request, ir::Builder& b);
+  [[nodiscard]] bool addresses_stack(VcpuContext& cpu);
   void read_features(const State& s);
 
   Layout layout_;

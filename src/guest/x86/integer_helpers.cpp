@@ -340,7 +340,7 @@ void helper_sti(void* state, uint64_t next_eip) noexcept {
   Cpu cpu(state);
   if ((cpu.s().eflags & kIF) != 0) return;
   cpu.s().eflags |= kIF;
-  cpu.s().inhibit_irq = 1;
+  cpu.s().inhibit_irq = kShadowOfSti;
   leave_unit(cpu, next_eip);
 }
 

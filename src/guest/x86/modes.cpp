@@ -109,7 +109,7 @@ bool load_cr3(Cpu cpu, uint64_t value) noexcept {
   } else {
     cpu.set_cr(3, value);
   }
-  flush_translations(cpu);
+  flush_local_translations(cpu);
   return true;
 }
 

@@ -13,7 +13,7 @@ namespace panda::x86 {
 namespace {
 
 enum Pte : uint64_t {
-  kPresent = 1, kWrite = 2, kUser = 4, kAccessedBit = 0x20, kDirtyBit = 0x40, kLarge = 0x80, kNoExecute = uint64_t{1} << 63,
+  kPresent = 1, kWrite = 2, kUser = 4, kAccessedBit = 0x20, kDirtyBit = 0x40, kLarge = 0x80, kGlobalBit = 0x100, kNoExecute = uint64_t{1} << 63,
 };
 enum PageError : uint16_t { kErrPresent = 1, kErrWrite = 2, kErrUser = 4, kErrReserved = 8, kErrFetch = 16 };
 
@@ -49,7 +49,9 @@ class Walker {
   bool run(uint64_t address, Translation& out) {
     const bool lma = (cpu_.s().efer & kEferLma) != 0;
     if (lma && !is_canonical(address)) {
-      if (!probe_) raise(cpu_, kGP, uint16_t{0});
+      if (probe_) return false;
+      raise(cpu_, kGP, uint16_t{0});
+      if (access_ != Access::Fetch) cpu_.s().exception_flags_ |= kExceptionNonCanonical;
       return false;
     }
     address_ = lma ? address : address & 0xffff'ffff;
@@ -92,6 +94,9 @@ class Walker {
   }
 
   bool leaf(uint64_t pte, uint64_t frame, uint64_t page_mask) {
+    // Large pages of user space are not kept over a load of CR3: flush_local_translations() forgets them.
+    global_ = (pte & kGlobalBit) != 0 && (cpu_.cr(4) & kCr4Pge) != 0 &&
+              (page_mask <= 0xfff || large_page_slot(address_) != 0);
     dirty_ = (pte & kDirtyBit) != 0;
     page_mask_ = page_mask;
     phys_ = frame | (address_ & page_mask & kPageMask);
@@ -168,6 +173,7 @@ class Walker {
     out.phys = phys_ & a20();
     out.readable = readable;
     out.writable = writable && dirty_;
+    out.global = global_;
     return true;
   }
 
@@ -186,7 +192,7 @@ class Walker {
 
   uint8_t* hosts_[kMaxLevels] = {};
   unsigned levels_ = 0;
-  bool writable_ = true, user_ = true, executable_ = true, dirty_ = false;
+  bool writable_ = true, user_ = true, executable_ = true, dirty_ = false, global_ = false;
   uint64_t phys_ = 0;
   uint64_t page_mask_ = 0;
 };
@@ -206,6 +212,12 @@ void flush_translations(Cpu cpu) noexcept {
   VcpuContext& c = cpu.context();
   std::memset(cpu.s().large_pages_, 0, sizeof cpu.s().large_pages_);
   if (c.memory != nullptr) c.memory->flush_tlb(c);
+}
+
+void flush_local_translations(Cpu cpu) noexcept {
+  VcpuContext& c = cpu.context();
+  cpu.s().large_pages_[0] = cpu.s().large_pages_[1] = 0;  // user space's; the others may hold global pages
+  if (c.memory != nullptr) c.memory->flush_tlb_local(c);
 }
 
 void invalidate_page(Cpu cpu, uint64_t address) noexcept {

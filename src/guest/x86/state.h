@@ -57,6 +57,10 @@ enum ModeBits : uint64_t {
   kModeIoplSens = 1 << 23, // CPL > IOPL (or VM with IOPL < 3): CLI, STI, POPF, IN, OUT need checks
 };
 
+// State::inhibit_irq: what holds interrupts back until the next instruction is done. Behind MOV SS and
+// POP SS, single-step traps are held back too (SDM vol. 3, 6.8.3).
+inline constexpr uint32_t kShadowOfSti = 1, kShadowOfMovSs = 2;
+
 // Soft-TLB modes (MemInfo::mode).
 enum MmuMode : uint8_t { kMmuKernel = 0, kMmuUser = 1, kMmuKernelNoSmap = 2 };
 [[nodiscard]] constexpr MmuMode mmu_mode(uint64_t hflags) {

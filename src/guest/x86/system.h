@@ -17,6 +17,7 @@ enum ExceptionFlags : uint32_t {
   kExceptionHasCode = 1,
   kExceptionSoftware = 2,    // INT n, INT3, INTO: saves exception_next_eip, checks the gate's DPL
   kExceptionPrivileged = 4,  // INT1: saves exception_next_eip, no DPL check
+  kExceptionNonCanonical = 16,  // a data access; #SS where it was by the stack segment (frontend.cpp)
   kExceptionNewTask = 8,     // met after a task switch: exception_next_eip is where the new task stands
 };
 // Makes `vector` pending and asks to leave the unit. Always returns false: `return raise(...)`.
@@ -82,6 +83,7 @@ bool walk(Cpu cpu, uint64_t address, Access access, MmuMode mode, bool probe, Tr
 void invalidate_page(Cpu cpu, uint64_t address) noexcept;
 // Drops every cached translation.
 void flush_translations(Cpu cpu) noexcept;
+void flush_local_translations(Cpu cpu) noexcept;  // all but global pages: CR3 was loaded
 
 // The MMU mode of implicit supervisor accesses: descriptor tables, TSS, interrupt stacks.
 [[nodiscard]] inline MmuMode system_mode(const Cpu& cpu) {

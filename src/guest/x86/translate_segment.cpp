@@ -14,7 +14,7 @@ void load_segment_helper(void* state, uint32_t seg, uint32_t selector, uint64_t 
   Cpu cpu(state);
   if (!load_segment(cpu, seg, static_cast<uint16_t>(selector))) return;
   if (seg == R_SS) {
-    cpu.s().inhibit_irq = 1;
+    cpu.s().inhibit_irq = kShadowOfMovSs;
     update_hflags(cpu);
     cpu.s().eip = next_pc;
     cpu.context().request(ExitRequest::Dispatch);
@@ -30,7 +30,7 @@ void pop_segment_helper(void* state, uint32_t seg, uint32_t selector, uint64_t n
   if (!load_segment(cpu, seg, static_cast<uint16_t>(selector))) return;
   cpu.set_reg(R_ESP, (cpu.reg(R_ESP) & ~mask) | (new_sp & mask));
   if (seg == R_SS) {
-    cpu.s().inhibit_irq = 1;
+    cpu.s().inhibit_irq = kShadowOfMovSs;
     update_hflags(cpu);
     cpu.s().eip = next_pc;
     cpu.context().request(ExitRequest::Dispatch);

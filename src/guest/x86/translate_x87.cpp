@@ -16,7 +16,7 @@ namespace {
 using x87::Arith;
 using x87::Source;
 
-constexpr ir::StateRange kFpuRange{offsetof(State, fpstt), offsetof(State, fpop)};
+constexpr ir::StateRange kFpuRange{offsetof(State, fpstt), offsetof(State, fpip)};
 
 template <typename T>
 constexpr Type kIrType = std::is_void_v<T> ? Type::Void : sizeof(std::conditional_t<std::is_void_v<T>, int, T>) == 8 ? Type::I64 : Type::I32;
@@ -204,17 +204,14 @@ InsnEnd store(InsnContext& x, uint32_t kind) {
     return done(x);
   }
   // The status word changes only if the store does not fault.
-  const Value before = x.b.get(Type::I16, offsetof(State, fpus));
   Value v;
   switch (what) {
     case x87::kStoreF32: v = X87<"x87_st0_f32", &x87::st0_f32>::call(x); break;
     case x87::kStoreF64: v = X87<"x87_st0_f64", &x87::st0_f64>::call(x); break;
     default: v = x.b.trunc(x.type_of(m), X87<"x87_st0_int", &x87::st0_int>::call(x, {x.b.i32(what)})); break;
   }
-  const Value after = x.b.get(Type::I16, offsetof(State, fpus));
-  x.b.set(offsetof(State, fpus), before);
   x.store(at, v);
-  x.b.set(offsetof(State, fpus), after);
+  x.b.set(offsetof(State, fpus), x.b.get(Type::I16, offsetof(State, fpus_next_)));
   if (kind & x87::kStorePop) emit_pop(x);
   return done(x);
 }

@@ -126,6 +126,22 @@ StoreRun indefinite_store(uint32_t kind) {
   }
 }
 
+// Moves what happens to the status word while it lives into fpus_next_.
+class LaterStatus {
+ public:
+  explicit LaterStatus(const Fpu& f) : s_(f.s), before_(f.s.fpus) {}
+  ~LaterStatus() {
+    s_.fpus_next_ = s_.fpus;
+    s_.fpus = before_;
+  }
+  LaterStatus(const LaterStatus&) = delete;
+  LaterStatus& operator=(const LaterStatus&) = delete;
+
+ private:
+  State& s_;
+  uint16_t before_;
+};
+
 // All masked: the value to store, flags set.
 [[gnu::noinline]] StoreRun store_slow(const Fpu& f, uint32_t kind) {
   if (f.empty(0)) {
@@ -225,6 +241,7 @@ void fld_constant(void* state, uint32_t which) noexcept {
 
 uint32_t st0_f32(void* state) noexcept {
   const Fpu f(state);
+  const LaterStatus later(f);
   if (f.plain() && !f.empty(0)) [[likely]] {
     uint32_t bits;
     uint16_t sw;
@@ -236,6 +253,7 @@ uint32_t st0_f32(void* state) noexcept {
 
 uint64_t st0_f64(void* state) noexcept {
   const Fpu f(state);
+  const LaterStatus later(f);
   if (f.plain() && !f.empty(0)) [[likely]] {
     uint64_t bits;
     uint16_t sw;
@@ -247,6 +265,7 @@ uint64_t st0_f64(void* state) noexcept {
 
 uint64_t st0_int(void* state, uint32_t kind) noexcept {
   const Fpu f(state);
+  const LaterStatus later(f);
   if (f.plain() && !f.empty(0) && kind == (kInt32 | kTrunc)) {
     uint32_t out;
     uint16_t sw;

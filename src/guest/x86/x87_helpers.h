@@ -25,7 +25,8 @@ void fbld(void* state, uint64_t low, uint32_t high) noexcept;
 enum Constant : uint32_t { kOne, kLog2Ten, kLog2E, kPi, kLog10Two, kLnTwo, kZero };  // order of the opcodes
 void fld_constant(void* state, uint32_t which) noexcept;
 
-// --- stores: the value for memory, flags set, not popped. For exceptions that are all masked.
+// --- stores: the value for memory, not popped; the status word to be goes to State::fpus_next_, since
+// the store may fault. For exceptions that are all masked.
 uint32_t st0_f32(void* state) noexcept;
 uint64_t st0_f64(void* state) noexcept;
 inline constexpr uint32_t kInt16 = 0, kInt32 = 1, kInt64 = 2, kTrunc = 4;

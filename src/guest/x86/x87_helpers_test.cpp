@@ -252,25 +252,33 @@ TEST(X87, Loads) {
   compare("fldz", HOST("fldz"), GUEST(x87::fld_constant(state, x87::kZero)));
 }
 
+// The store has not faulted: the status word follows.
+template <typename T>
+T stored(void* state, T value) {
+  State& s = *static_cast<State*>(state);
+  s.fpus = s.fpus_next_;
+  return value;
+}
+
 TEST(X87, Stores) {
-  compare("fsts", HOST("fsts %1"), GUEST(put(operand, x87::st0_f32(state))), true);
-  compare("fstl", HOST("fstl %1"), GUEST(put(operand, x87::st0_f64(state))), true);
-  compare("fists", HOST("fists %1"), GUEST(put(operand, static_cast<uint16_t>(x87::st0_int(state, x87::kInt16)))), true);
-  compare("fistl", HOST("fistl %1"), GUEST(put(operand, static_cast<uint32_t>(x87::st0_int(state, x87::kInt32)))), true);
+  compare("fsts", HOST("fsts %1"), GUEST(put(operand, stored(state, x87::st0_f32(state)))), true);
+  compare("fstl", HOST("fstl %1"), GUEST(put(operand, stored(state, x87::st0_f64(state)))), true);
+  compare("fists", HOST("fists %1"), GUEST(put(operand, static_cast<uint16_t>(stored(state, x87::st0_int(state, x87::kInt16))))), true);
+  compare("fistl", HOST("fistl %1"), GUEST(put(operand, static_cast<uint32_t>(stored(state, x87::st0_int(state, x87::kInt32))))), true);
   compare("fistpll", HOST("fistpll %1"), GUEST({
-            put(operand, x87::st0_int(state, x87::kInt64));
+            put(operand, stored(state, x87::st0_int(state, x87::kInt64)));
             Fpu(state).pop();
           }), true);
   compare("fisttps", HOST("fisttps %1"), GUEST({
-            put(operand, static_cast<uint16_t>(x87::st0_int(state, x87::kInt16 | x87::kTrunc)));
+            put(operand, static_cast<uint16_t>(stored(state, x87::st0_int(state, x87::kInt16 | x87::kTrunc))));
             Fpu(state).pop();
           }), true);
   compare("fisttpl", HOST("fisttpl %1"), GUEST({
-            put(operand, static_cast<uint32_t>(x87::st0_int(state, x87::kInt32 | x87::kTrunc)));
+            put(operand, static_cast<uint32_t>(stored(state, x87::st0_int(state, x87::kInt32 | x87::kTrunc))));
             Fpu(state).pop();
           }), true);
   compare("fisttpll", HOST("fisttpll %1"), GUEST({
-            put(operand, x87::st0_int(state, x87::kInt64 | x87::kTrunc));
+            put(operand, stored(state, x87::st0_int(state, x87::kInt64 | x87::kTrunc)));
             Fpu(state).pop();
           }), true);
   compare("fst st", HOST("fst %%st(2)"), GUEST(x87::fst_st(state, 2)));

@@ -22,7 +22,7 @@ _start:
 1:
   movl $9, %eax
   FAULT boundl %eax, bounds
-  movl $0x4b, %ecx
+  movl $0x7b, %ecx
   movw $0x38, %bx
   FAULT movw %cx, %fs   # beyond the limit
   FAULT movw %bx, %fs   # not present
@@ -161,5 +161,5 @@ TABLES
   .quad 0x0040970000000fff    # 0x58 expand-down, 0x1000..0xffffffff
   .quad 0x00cf91000000ffff    # 0x60 read-only
   .word gate_target, CODE0, 0xec02, 0   # 0x68 call gate, DPL 3, two parameters
-  .quad 0x00cf9b000000ffff    # 0x70
+  .quad 0x00cf9b000000ffff    # 0x70 the last
 gdt_end:

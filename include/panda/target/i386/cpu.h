@@ -145,7 +145,7 @@ typedef struct CPUX86State {
   uint16_t fpop;
   uint16_t fpcs;
   uint16_t fpds;
-  uint16_t fp_pad_;
+  uint16_t fpus_next_;    /* engine: status word once the running store instruction is done */
   uint64_t fpip;
   uint64_t fpdp;
 
@@ -183,7 +183,7 @@ typedef struct CPUX86State {
   uint32_t exception_flags_; /* engine: has error code, is a trap, is software */
   uint32_t halted;
   uint32_t interrupt_request;
-  uint32_t inhibit_irq;   /* 1: interrupt shadow of STI or MOV SS until the next instruction is done */
+  uint32_t inhibit_irq;   /* interrupt shadow of STI (1) or MOV SS (2) until the next instruction is done */
   uint32_t nmi_blocked;
   uint32_t old_exception; /* the one being delivered, for double faults; -1 none */
   uint64_t exception_next_eip; /* engine: where a software interrupt returns to */
