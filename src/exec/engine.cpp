@@ -58,6 +58,7 @@ void Engine::set_count(InsnCount count) {
   PANDA_CHECK(!running_);
   cpu_->budget = 0;
   cpu_->count_limit = count.value;
+  fault_at_.reset();
 }
 
 void Engine::flush_translations() {
@@ -143,6 +144,18 @@ void Engine::finish_exact() {
   if (frontend_.after_exact(*cpu_)) stats_.exceptions++;
 }
 
+bool Engine::take_fault() {
+  stats_.exceptions++;
+  const InsnCount now = count();
+  if (fault_at_ == now) {
+    cpu_->budget--;
+    fault_at_.reset();
+  } else {
+    fault_at_ = now;
+  }
+  return frontend_.deliver_exception(*cpu_);
+}
+
 // Translated code asked to be left. False: the guest's CPU shut down.
 bool Engine::handle_request(TranslationUnit& unit, uint32_t index, bool& resume) {
   const auto request = static_cast<ExitRequest>(cpu_->exit_request);
@@ -163,8 +176,7 @@ bool Engine::handle_request(TranslationUnit& unit, uint32_t index, bool& resume)
     resume = true;
     return true;
   }
-  stats_.exceptions++;
-  return frontend_.deliver_exception(*cpu_);
+  return take_fault();
 }
 
 std::optional<StopReason> Engine::run_units(uint32_t variant) {
@@ -215,8 +227,7 @@ std::optional<StopReason> Engine::run_units(uint32_t variant) {
   }
   // The fetch faulted: the pc slot is the address.
   cpu_->exit_request = 0;
-  stats_.exceptions++;
-  if (!frontend_.deliver_exception(*cpu_)) return StopReason::Shutdown;
+  if (!take_fault()) return StopReason::Shutdown;
   return std::nullopt;
 }
 
@@ -232,35 +243,41 @@ StopReason Engine::run(InsnCount until) {
     }
     if (flush_wanted_) flush_now();
     const InsnCount now = count();
-    InsnCount due = outside_->next_event(now);
-    if (due <= now) {
-      outside_->service(now);
+    // A fault takes no count. Nothing may happen between it and the first instruction of its handler,
+    // or one count would name two states; whatever waits is looked at one instruction later.
+    const bool after_fault = fault_at_ == now;
+    InsnCount due = now + 1;
+    if (!after_fault) {
       due = outside_->next_event(now);
-    }
-    if (outside_->stop_requested()) {
-      stop = StopReason::Requested;
-      break;
-    }
-    if (now >= until) {
-      stop = StopReason::CountReached;
-      break;
-    }
-    if (outside_->interrupt_pending() && frontend_.accepts_interrupt(*cpu_)) {
-      if (const auto vector = outside_->acknowledge_interrupt(now)) {
-        stats_.interrupts++;
-        frontend_.wake(*cpu_);
-        resume_exact_ = false;
-        if (!frontend_.deliver_interrupt(*cpu_, *vector)) stop = StopReason::Shutdown;
-        continue;
+      if (due <= now) {
+        outside_->service(now);
+        due = outside_->next_event(now);
       }
-      due = outside_->next_event(now);
+      if (outside_->stop_requested()) {
+        stop = StopReason::Requested;
+        break;
+      }
+      if (now >= until) {
+        stop = StopReason::CountReached;
+        break;
+      }
+      if (outside_->interrupt_pending() && frontend_.accepts_interrupt(*cpu_)) {
+        if (const auto vector = outside_->acknowledge_interrupt(now)) {
+          stats_.interrupts++;
+          frontend_.wake(*cpu_);
+          resume_exact_ = false;
+          if (!frontend_.deliver_interrupt(*cpu_, *vector)) stop = StopReason::Shutdown;
+          continue;
+        }
+        due = outside_->next_event(now);
+      }
     }
-    if (frontend_.halted(*cpu_)) {
+    if (!after_fault && frontend_.halted(*cpu_)) {
       if (!outside_->idle(now)) stop = outside_->stop_requested() ? StopReason::Requested : StopReason::IdleForever;
       continue;
     }
     // At least one instruction runs: a replay whose event was not taken at its count sees it passed.
-    const InsnCount limit = std::min({std::max(due, now + 1), until, now + kLongestSlice});
+    const InsnCount limit = after_fault ? now + 1 : std::min({std::max(due, now + 1), until, now + kLongestSlice});
     cpu_->count_limit = limit.value;
     cpu_->budget = static_cast<int64_t>(limit - now);
     uint32_t variant = frontend_.wants_single_step(*cpu_) ? kExact : kNormal;

@@ -88,6 +88,7 @@ class Engine : public CodeObserver {
   TranslationUnit* next_unit();  // at the guest's pc, remembered in the jump cache
   bool may_go_on();
   void finish_exact();
+  bool take_fault();  // false: the guest's CPU shut down
   void flush_now();
 
   Frontend& frontend_;
@@ -109,6 +110,9 @@ class Engine : public CodeObserver {
   bool chaining_ = true;
   bool running_ = false;
   bool flush_wanted_ = false;
+  // Where the last fault was taken. A second one at the same count counts as an instruction, so that a
+  // guest whose handler's first instruction faults for ever still passes its timers and stop points.
+  std::optional<InsnCount> fault_at_;
   bool resume_exact_ = false;  // the next instruction must run in an exact unit, its instrumentation fired
   EngineStats stats_;
 };
