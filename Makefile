@@ -1,14 +1,16 @@
 # Thin: everything is in CMake presets and scripts. See README.md.
 BUILD := build/release
 
-.PHONY: demo test build guests bench lint clean deps
+.PHONY: demo test build configure guests bench lint clean deps
 demo: build guests
 	scripts/demo.sh
-test: build guests
-	cd $(BUILD) && ctest --output-on-failure -j2
-build: deps
-	@test -f $(BUILD)/build.ninja || cmake --preset release
+test: configure guests
 	cmake --build --preset release
+	cd $(BUILD) && ctest --output-on-failure -j2
+build: configure
+	cmake --build --preset release --target product
+configure: deps
+	@test -f $(BUILD)/build.ninja || cmake --preset release
 deps:
 	@scripts/install-deps.sh
 guests: deps
