@@ -11,10 +11,13 @@ uint64_t mul_div(uint64_t a, uint64_t b, uint64_t c) { return static_cast<uint64
 uint64_t mul_div_up(uint64_t a, uint64_t b, uint64_t c) { return static_cast<uint64_t>((Wide{a} * b + c - 1) / c); }
 
 std::optional<VirtualNs> Timers::next_deadline() const {
-  std::optional<VirtualNs> best;
-  for (const Timer* t : timers_)
-    if (t->armed_ && (!best || t->deadline_ < *best)) best = t->deadline_;
-  return best;
+  if (changed_) {
+    next_.reset();
+    for (const Timer* t : timers_)
+      if (t->armed_ && (!next_ || t->deadline_ < *next_)) next_ = t->deadline_;
+    changed_ = false;
+  }
+  return next_;
 }
 
 void Timers::run_due() {
@@ -23,7 +26,7 @@ void Timers::run_due() {
     for (Timer* t : timers_)
       if (t->armed_ && t->deadline_ <= now_ && (due == nullptr || t->deadline_ < due->deadline_)) due = t;
     if (due == nullptr) return;
-    due->armed_ = false;
+    due->cancel();
     due->fire_();
   }
 }
@@ -32,6 +35,9 @@ Timer::Timer(Timers& timers, std::function<void()> fire) : timers_(timers), fire
   timers_.timers_.push_back(this);
 }
 
-Timer::~Timer() { std::erase(timers_.timers_, this); }
+Timer::~Timer() {
+  cancel();
+  std::erase(timers_.timers_, this);
+}
 
 }  // namespace panda::device

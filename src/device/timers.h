@@ -31,6 +31,9 @@ class Timers {
   friend class Timer;
   VirtualNs now_;
   std::vector<Timer*> timers_;
+  // The engine asks for the deadline at every turn: it is worked out again where a timer changed.
+  mutable std::optional<VirtualNs> next_;
+  mutable bool changed_ = false;
 };
 
 class Timer {
@@ -43,8 +46,12 @@ class Timer {
   void arm(VirtualNs deadline) {
     deadline_ = deadline;
     armed_ = true;
+    timers_.changed_ = true;
   }
-  void cancel() { armed_ = false; }
+  void cancel() {
+    armed_ = false;
+    timers_.changed_ = true;
+  }
   [[nodiscard]] bool armed() const { return armed_; }
   [[nodiscard]] VirtualNs deadline() const { return deadline_; }
 

@@ -24,6 +24,7 @@ Engine::Engine(Frontend& frontend, Backend& backend, GuestMemory& memory, Virtua
   cpu_->frontend = &frontend;
   memory.set_mmu(&frontend);
   memory.attach(*cpu_);
+  cpu_->next_code = &Engine::next_code;
   memory.set_code_observer(this);
   cache_ = std::make_unique<UnitCache>(backend, memory, *cpu_);
   translator_ = std::make_unique<Translator>(frontend, memory, *cpu_);
@@ -79,9 +80,9 @@ void Engine::invalidate_code(uint64_t phys, uint64_t size) noexcept {
   stats_.smc_invalidations += cache_->invalidate(phys, size);
 }
 
-void Engine::mappings_changed() noexcept { cache_->forget_jumps(); }
+void Engine::mappings_changed() noexcept { cache_->jumps().forget_all(); }
 
-void Engine::local_mappings_changed() noexcept { cache_->forget_local_jumps(); }
+void Engine::local_mappings_changed() noexcept { cache_->jumps().forget_local(); }
 
 // The translation at the guest's pc; nullptr where the fetch faulted (exit_request is then set).
 TranslationUnit* Engine::find_or_translate(uint32_t variant) {
@@ -89,6 +90,7 @@ TranslationUnit* Engine::find_or_translate(uint32_t variant) {
 }
 
 TranslationUnit* Engine::find_or_translate(const UnitKey& key, uint32_t variant) {
+  cache_->jumps().select(key);
   const unsigned mode = frontend_.fetch_mode(key.flags);
   uint64_t phys = 0;
   if (!fetch_address(*cpu_, key.pc, mode, phys)) return nullptr;
@@ -100,12 +102,11 @@ TranslationUnit* Engine::find_or_translate(const UnitKey& key, uint32_t variant)
     cache_->invalidate(unit->phys, unit->size);
   }
   const unsigned max_insns = variant >= kCapped ? std::min(variant - kCapped, max_unit_insns_) : max_unit_insns_;
-  auto unit = translator_->translate(key, phys, variant, cache_->context_id(key), max_insns);
+  auto unit = translator_->translate(key, phys, variant, max_insns);
   if (unit == nullptr) return nullptr;
   if (!backend_.compile(translator_->ir(), *unit)) {
     flush_now();
-    unit->context_id = cache_->context_id(key);
-    unit = translator_->translate(key, phys, variant, unit->context_id, max_insns);
+    unit = translator_->translate(key, phys, variant, max_insns);
     if (unit == nullptr) return nullptr;
     PANDA_CHECK(backend_.compile(translator_->ir(), *unit));
   }
@@ -118,15 +119,29 @@ TranslationUnit* Engine::find_or_translate(const UnitKey& key, uint32_t variant)
 
 TranslationUnit* Engine::next_unit() {
   const UnitKey key = frontend_.current_key(*cpu_);
-  const uint32_t context = cache_->context_id(key);
-  if (TranslationUnit* unit = cache_->find_jump(key.pc - key.pc_base, context)) return unit;
+  cache_->jumps().select(key);
+  if (TranslationUnit* unit = cache_->jumps().find(key.pc - key.pc_base)) return unit;
   TranslationUnit* unit = find_or_translate(key, kNormal);
-  if (unit == nullptr) return nullptr;
+  if (unit == nullptr || unit->variant != kNormal) return unit;
   const unsigned mode = frontend_.fetch_mode(key.flags);
   const bool global = memory_.fetched_globally(key.pc, mode) &&
                       (unit->phys_next == 0 || memory_.fetched_globally((key.pc & kPageMask) + kPageSize, mode));
-  cache_->remember_jump(*unit, global);
+  cache_->jumps().remember(*unit, global);
   return unit;
+}
+
+// VcpuContext::next_code: what translated code asks instead of coming back.
+const void* Engine::next_code(void* state) noexcept {
+  VcpuContext& cpu = VcpuContext::of(state);
+  Engine& e = *static_cast<Engine*>(cpu.engine);
+  if (cpu.exact != 0 || !e.may_go_on()) return nullptr;
+  const UnitKey key = e.frontend_.current_key(cpu);
+  e.cache_->jumps().select(key);
+  TranslationUnit* unit = e.cache_->jumps().find(key.pc - key.pc_base);
+  if (unit == nullptr) return nullptr;
+  e.current_ = unit;
+  e.stats_.dispatches++;
+  return unit->code;
 }
 
 // Translated code came back between two instructions: would run() find nothing to do but run on?

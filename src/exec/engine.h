@@ -86,6 +86,7 @@ class Engine : public CodeObserver {
   bool handle_request(TranslationUnit& unit, uint32_t index, bool& resume);
   TranslationUnit* find_or_translate(const UnitKey& key, uint32_t variant);
   TranslationUnit* next_unit();  // at the guest's pc, remembered in the jump cache
+  static const void* next_code(void* state) noexcept;
   bool may_go_on();
   void finish_exact();
   bool take_fault();  // false: the guest's CPU shut down

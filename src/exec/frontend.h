@@ -34,6 +34,8 @@ enum class InsnEnd : uint8_t {
 struct InsnResult {
   InsnEnd end = InsnEnd::Next;
   unsigned size = 0;  // bytes
+  // With Next: where the unit ends behind this instruction, the engine must look before the next one.
+  bool needs_look = false;
 };
 
 class Frontend : public Mmu {

@@ -67,6 +67,7 @@ Translator::Step Translator::one_insn(TranslationUnit& unit, uint64_t pc, bool e
         if (result.end == InsnEnd::Closed) return Step::Closed;
         if (instrumenter_ != nullptr) instrumenter_->emit_insn_after(cpu_, unit, insn_pc_, builder_);
         insn_open_ = false;
+        needs_look_ = result.needs_look;
         return Step::Next;
       case InsnEnd::NeedExact:
         builder_.rollback(mark);
@@ -93,13 +94,12 @@ Translator::Step Translator::one_insn(TranslationUnit& unit, uint64_t pc, bool e
 }
 
 std::unique_ptr<TranslationUnit> Translator::translate(const UnitKey& key, uint64_t phys, uint32_t variant,
-                                                       uint32_t context_id, unsigned max_insns) {
+                                                       unsigned max_insns) {
   auto unit = std::make_unique<TranslationUnit>();
   unit_ = unit.get();
   unit->key = key;
   unit->phys = phys;
   unit->variant = variant;
-  unit->context_id = context_id;
   bool exact = variant == kExact || variant == kExactResume;
   instrumented_ = variant != kExactResume;
   if (instrumenter_ != nullptr) instrumenter_->unit_begins(cpu_, *unit);
@@ -109,10 +109,10 @@ std::unique_ptr<TranslationUnit> Translator::translate(const UnitKey& key, uint6
     unit->insn_count = 0;
     unit->phys_next = 0;
     unit->exact = exact;
+    needs_look_ = false;
     ir_.clear();
     ir_.pc_offset = frontend_.pc_offset();
     ir_.pc_type = frontend_.pc_type();
-    ir_.context_id = context_id;
     ir_.exact = exact;
     builder_.rollback({});
     frontend_.begin_unit(key);
@@ -143,7 +143,7 @@ std::unique_ptr<TranslationUnit> Translator::translate(const UnitKey& key, uint6
       insn_open_ = false;
       const uint64_t next = pc - key.pc_base;
       const uint64_t next_pc = frontend_.pc_type() == ir::Type::I32 ? static_cast<uint32_t>(next) : next;
-      if (exact) {
+      if (exact || needs_look_) {
         builder_.set(ir_.pc_offset, builder_.konst(ir_.pc_type, next_pc));
         builder_.exit_dispatch();
       } else {

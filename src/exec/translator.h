@@ -22,7 +22,7 @@ class Translator : private ir::ExitHook {
   // Translates up to `max_insns` instructions from key.pc, whose physical address is `phys`. The IR
   // is in ir() until the next call. nullptr: an instruction's second page faulted; the fault is pending.
   std::unique_ptr<TranslationUnit> translate(const UnitKey& key, uint64_t phys, uint32_t variant,
-                                             uint32_t context_id, unsigned max_insns);
+                                             unsigned max_insns);
   [[nodiscard]] const ir::Unit& ir() const { return ir_; }
 
  private:
@@ -39,7 +39,8 @@ class Translator : private ir::ExitHook {
   ir::Builder builder_;
   TranslationUnit* unit_ = nullptr;
   uint64_t insn_pc_ = 0;       // pc register value of the instruction being translated
-  bool insn_open_ = false;     // its emit_insn_after is still to come
+  bool insn_open_ = false;
+  bool needs_look_ = false;  // InsnResult::needs_look of the last instruction
   bool instrumented_ = true;
 };
 

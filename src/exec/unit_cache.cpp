@@ -8,7 +8,6 @@ namespace panda::exec {
 namespace {
 
 constexpr size_t kFirstBuckets = 1 << 14;
-constexpr uint8_t kLocal = 1, kGlobal = 2;
 
 uint64_t covered_bits(uint64_t begin, uint64_t end) {
   const auto first = static_cast<unsigned>(begin % kPageSize / 64);
@@ -32,10 +31,7 @@ UnitCache::UnitCache(Backend& backend, GuestMemory& memory, VcpuContext& cpu)
       memory_(memory),
       cpu_(cpu),
       buckets_(kFirstBuckets),
-      jump_cache_(size_t{1} << kJumpCacheBits),
-      listed_(size_t{1} << kJumpCacheBits) {
-  cpu_.jump_cache = jump_cache_.data();
-}
+      jumps_(cpu) {}
 
 size_t UnitCache::bucket_of(const UnitKey& key, uint64_t phys, uint32_t variant) const {
   uint64_t h = phys * 0x9e3779b97f4a7c15u ^ key.pc * 0xc2b2ae3d27d4eb4fu ^ key.flags * 0x165667b19e3779f9u ^ variant;
@@ -102,33 +98,6 @@ void UnitCache::link(TranslationUnit& from, uint32_t exit, TranslationUnit& to) 
   backend_.link(from, exit, to);
 }
 
-void UnitCache::remember_jump(TranslationUnit& unit, bool global) {
-  if (unit.variant != kNormal) return;
-  const uint64_t pc = unit.key.pc - unit.key.pc_base;
-  const uint64_t index = jump_cache_index(pc);
-  const uint8_t kind = global ? kGlobal : kLocal;
-  if ((listed_[index] & kind) == 0) {
-    listed_[index] = static_cast<uint8_t>(listed_[index] | kind);
-    (global ? global_jumps_ : local_jumps_).push_back(static_cast<uint32_t>(index));
-  }
-  jump_cache_[index] = {pc, unit.context_id, unit.code, &unit};
-}
-
-void UnitCache::clear_jumps(std::vector<uint32_t>& list, uint8_t kind) {
-  for (uint32_t index : list) {
-    jump_cache_[index] = JumpCacheEntry{};
-    listed_[index] = static_cast<uint8_t>(listed_[index] & ~kind);
-  }
-  list.clear();
-}
-
-void UnitCache::forget_jumps() {
-  clear_jumps(local_jumps_, kLocal);
-  clear_jumps(global_jumps_, kGlobal);
-}
-
-void UnitCache::forget_local_jumps() { clear_jumps(local_jumps_, kLocal); }
-
 bool UnitCache::overlaps(uint64_t phys, uint64_t size) const {
   const uint64_t page = phys & kPageMask;
   const auto it = pages_.find(page);
@@ -166,9 +135,7 @@ void UnitCache::drop(TranslationUnit& unit) {
     unit.exits[i].to = nullptr;
     std::erase_if(to->incoming, [&](const auto& in) { return in.from == &unit; });
   }
-  JumpCacheEntry& e = jump_cache_[jump_cache_index(unit.key.pc - unit.key.pc_base)];
-  // The entry stays listed as used: an empty one is cleared again without harm.
-  if (e.unit == &unit) e = JumpCacheEntry{};
+  jumps_.forget_unit(unit);
   TranslationUnit** link = &buckets_[bucket_of(unit.key, unit.phys, unit.variant)];
   while (*link != &unit) link = &(*link)->next_in_bucket;
   *link = unit.next_in_bucket;
@@ -199,18 +166,8 @@ void UnitCache::clear() {
   std::fill(buckets_.begin(), buckets_.end(), nullptr);
   for (const auto& [page, unused] : pages_) memory_.clear_code_page(page);
   pages_.clear();
-  contexts_.clear();
-  recent_contexts_.fill(Context{});
-  forget_jumps();
+  jumps_.forget_all();
   backend_.reset();
-}
-
-uint32_t UnitCache::context_id(const UnitKey& key) {
-  Context& recent = recent_contexts_[(key.flags ^ key.flags >> 7 ^ key.flags >> 13 ^ key.pc_base >> 4) % kRecentContexts];
-  if (recent.id != 0 && recent.pc_base == key.pc_base && recent.flags == key.flags) return recent.id;
-  const auto next = static_cast<uint32_t>(contexts_.size() + 1);
-  recent = {key.pc_base, key.flags, contexts_.try_emplace({key.pc_base, key.flags}, next).first->second};
-  return recent.id;
 }
 
 }  // namespace panda::exec

@@ -68,7 +68,6 @@ struct Unit {
   std::vector<GuestInsn> guest_insns;
   uint32_t pc_offset = 0;     // the pc slot: written by exits that are not chained
   Type pc_type = Type::I64;
-  uint32_t context_id = 0;    // of the exec mode (see exec/unit_key.h): tags the jump cache
   uint32_t exit_count = 0;    // exit_direct numbers used: 0 .. exit_count-1
   bool exact = false;         // a single instruction that may cross the line; ends in exit_dispatch
 

@@ -122,8 +122,6 @@ class Parser {
     unit_.pc_offset = u32(line);
     line.expect("]:");
     unit_.pc_type = line.type();
-    line.expect("context=");
-    unit_.context_id = u32(line);
     line.expect("exits=");
     unit_.exit_count = static_cast<uint32_t>(line.number(kMaxBlocks));
     unit_.exact = line.accept("exact");

@@ -14,8 +14,8 @@ class Printer {
   explicit Printer(const Unit& unit) : unit_(unit), numbers_(unit.insts.size(), kNoValue) {}
 
   std::string run() {
-    put("unit pc=[{}]:{} context={} exits={}{}\n", unit_.pc_offset, type_name(unit_.pc_type), unit_.context_id,
-        unit_.exit_count, unit_.exact ? " exact" : "");
+    put("unit pc=[{}]:{} exits={}{}\n", unit_.pc_offset, type_name(unit_.pc_type), unit_.exit_count,
+        unit_.exact ? " exact" : "");
     for (size_t i = 0; i < unit_.guest_insns.size(); i++) {
       const GuestInsn& g = unit_.guest_insns[i];
       put("guest {} pc={:#x} size={} refund={}\n", i, g.pc, g.size, g.refund);

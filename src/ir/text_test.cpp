@@ -16,7 +16,7 @@ const HelperDesc kHelper{
 const HelperDesc* lookup(std::string_view name) { return name == "helper" ? &kHelper : nullptr; }
 
 constexpr std::string_view kUnit =
-    R"(unit pc=[16]:i64 context=7 exits=2
+    R"(unit pc=[16]:i64 exits=2
 guest 0 pc=0x1000 size=4 refund=2
 guest 1 pc=0x1004 size=2 refund=1
 block 0:

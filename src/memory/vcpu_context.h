@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace panda {
 
@@ -39,17 +40,20 @@ struct TlbTable {
   }
 };
 
-// Where an indirect jump finds its translation. A hit needs both pc (the pc register's value) and
-// context (Unit::context_id).
+// Where a jump out of a page finds its translation, by the pc register's value. The table holds
+// translations of the CPU mode that is running alone; the engine exchanges it when the mode changes.
 struct JumpCacheEntry {
-  uint64_t pc = ~uint64_t{0};
-  uint64_t context = 0;
-  const void* code = nullptr;  // what the back end's `entry` is
-  void* unit = nullptr;        // the engine's: the exec::TranslationUnit of `code`
+  uint64_t pc = 0;             // of an empty entry: one that does not belong here
+  const void* code = nullptr;  // TranslationUnit::code
 };
 inline constexpr unsigned kJumpCacheBits = 13;
-[[nodiscard]] constexpr uint64_t jump_cache_index(uint64_t pc) {
-  return (pc ^ (pc >> kJumpCacheBits)) & ((uint64_t{1} << kJumpCacheBits) - 1);
+inline constexpr uint64_t kJumpCacheMask = (uint64_t{1} << kJumpCacheBits) - 1;
+[[nodiscard]] constexpr uint64_t jump_cache_index(uint64_t pc) { return (pc ^ (pc >> 4)) & kJumpCacheMask; }
+[[nodiscard]] constexpr JumpCacheEntry empty_jump(uint64_t index) { return {uint64_t{index == 0}, nullptr}; }
+[[nodiscard]] inline std::vector<JumpCacheEntry> empty_jumps() {
+  std::vector<JumpCacheEntry> table(size_t{1} << kJumpCacheBits);
+  table[0] = empty_jump(0);
+  return table;
 }
 
 // Why translated code must be left at once. A helper or slow path sets it; 0 means go on.
@@ -72,7 +76,10 @@ struct alignas(64) VcpuContext {
   uint64_t scratch[6] = {};  // [0..1]: 16-byte operands of the slow path; the rest is the back end's own
   uint32_t host_mxcsr = 0x1f80;   // what C++ code runs under
   uint32_t guest_mxcsr = 0x1f80;  // what translated code runs under (exceptions masked); sticky flags come back here
-  uint64_t unused[3] = {};
+  // Where translated code goes on between two units whose link the guest's mode decides (exit_dispatch):
+  // the code to run, or null where the engine must look.
+  const void* (*next_code)(void* state) noexcept = nullptr;
+  uint64_t unused[2] = {};
   // Hot: within a one-byte displacement of the guest state.
   uint64_t count_limit = 0;  // instruction count at which budget reaches 0
   JumpCacheEntry* jump_cache = nullptr;

@@ -159,7 +159,7 @@ IrMachine::IrMachine(std::unique_ptr<exec::Backend> backend)
     : backend_(std::move(backend)),
       mmu_(std::make_unique<Identity>()),
       storage_(static_cast<uint8_t*>(::operator new (sizeof(VcpuContext) + kStateBytes, std::align_val_t{64}))),
-      jump_cache_(size_t{1} << kJumpCacheBits) {
+      jump_cache_(empty_jumps()) {
   auto memory = GuestMemory::create(kRamBytes, {{0, kRamBytes, 0}});
   PANDA_CHECK(memory.has_value());
   memory_ = std::move(*memory);
@@ -183,7 +183,6 @@ Outcome IrMachine::run(const Unit& unit, const std::vector<uint8_t>& state, cons
   exec::TranslationUnit translation;
   translation.insns = unit.guest_insns;
   translation.exits.resize(unit.exit_count);
-  translation.context_id = unit.context_id;
   PANDA_CHECK(backend_->compile(unit, translation));
   const exec::ExitInfo exit = backend_->run(c, translation);
   const bool has_unit =

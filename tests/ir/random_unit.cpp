@@ -58,7 +58,6 @@ class Generator {
     }
     for (size_t i = 0; i < kRamBytes; i += 8) put(out_.ram, i, bits());
     out_.unit.pc_offset = kPcOffset;
-    out_.unit.context_id = 5;
     const unsigned blocks = 1 + pick(4);
     for (unsigned b = 0; b < blocks; b++) static_cast<void>(builder_.new_block());
     for (uint32_t b = 0; b < blocks; b++) block(b, blocks);

@@ -121,7 +121,7 @@ void exit_indirect(Frame& f, const Step& s) noexcept {
   const uint64_t pc = f.arg(s, 0);
   if (f.cpu->jump_cache != nullptr) {
     const JumpCacheEntry& e = f.cpu->jump_cache[jump_cache_index(pc)];
-    if (e.pc == pc && e.context == f.program->context_id && e.code != nullptr) {
+    if (e.pc == pc && e.code != nullptr) {
       return f.enter(*static_cast<Program*>(const_cast<void*>(e.code)));
     }
   }

@@ -70,7 +70,6 @@ bool InterpBackend::compile(const ir::Unit& ir, exec::TranslationUnit& unit) {
   program->unit = &unit;
   program->insns = ir.guest_insns;
   program->links.assign(ir.exit_count, nullptr);
-  program->context_id = ir.context_id;
   program->pc_offset = ir.pc_offset;
   program->pc_type = ir.pc_type;
   program->steps.reserve(ir.insts.size());

@@ -21,7 +21,6 @@ using exec::Exit;
 using ir::Type;
 
 constexpr uint32_t kPc = 64;
-constexpr uint32_t kContext = 3;
 
 struct Storage {
   VcpuContext context;
@@ -30,7 +29,7 @@ struct Storage {
 
 class InterpTest : public testing::Test {
  protected:
-  InterpTest() : jump_cache_(size_t{1} << kJumpCacheBits) {
+  InterpTest() : jump_cache_(empty_jumps()) {
     cpu().jump_cache = jump_cache_.data();
     cpu().budget = 1000;
     cpu().count_limit = 5000;
@@ -48,7 +47,6 @@ class InterpTest : public testing::Test {
                                                const std::function<void(ir::Builder&)>& end) {
     ir::Unit unit;
     unit.pc_offset = kPc;
-    unit.context_id = kContext;
     ir::Builder b(unit);
     b.begin_block();
     b.count(2);
@@ -95,15 +93,15 @@ TEST_F(InterpTest, DirectExitsLeaveUntilLinked) {
   EXPECT_EQ(backend_.run(cpu(), *one).unit, one.get());
 }
 
-TEST_F(InterpTest, IndirectExitsNeedPcAndContextInTheJumpCache) {
+TEST_F(InterpTest, IndirectExitsNeedThePcInTheJumpCache) {
   auto one = adder(0x1000, 1, [](ir::Builder& b) { b.exit_indirect(b.i64(0x2000)); });
   auto two = adder(0x2000, 10, [](ir::Builder& b) { b.exit_dispatch(); });
   EXPECT_EQ(backend_.run(cpu(), *one).kind, Exit::Indirect);
   EXPECT_EQ(slot(kPc), 0x2000u);
   JumpCacheEntry& entry = jump_cache_[jump_cache_index(0x2000)];
-  entry = {0x2000, kContext + 1, two->code, 0};
+  entry = {0x2001, two->code};
   EXPECT_EQ(backend_.run(cpu(), *one).kind, Exit::Indirect);
-  entry.context = kContext;
+  entry.pc = 0x2000;
   EXPECT_EQ(backend_.run(cpu(), *one).kind, Exit::Dispatch);
   EXPECT_EQ(slot(0), 26u);
 }

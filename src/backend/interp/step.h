@@ -44,7 +44,6 @@ struct Program {
   std::vector<uint32_t> block_entry;  // step at which each block begins
   std::vector<ir::GuestInsn> insns;
   std::vector<Program*> links;  // by exit number; null: not linked
-  uint32_t context_id = 0;
   uint32_t pc_offset = 0;
   ir::Type pc_type = ir::Type::I64;
   size_t position = 0;  // in the back end's list

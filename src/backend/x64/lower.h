@@ -23,6 +23,7 @@ namespace panda::x64 {
 // Where the shared pieces of code are.
 struct Thunks {
   Assembler::Offset exit = 0;       // common exit
+  Assembler::Offset dispatch = 0;   // exit_dispatch: goes on by VcpuContext::next_code, or leaves
   Assembler::Offset slow = 0;       // soft-TLB miss while no vector register is live
   Assembler::Offset slow_xmm = 0;
 };
@@ -114,6 +115,7 @@ class Lowering {
   void call_address(const void* function);
   void exit_with(exec::Exit kind, uint32_t index);  // jumps to the unit's tail
   void store_pc(uint64_t pc);
+  void exit_to_other_page(uint64_t pc);
   void emit_cold_stubs();
   void emit_tail();
   [[nodiscard]] uint32_t next_insn_index() const;

@@ -166,31 +166,50 @@ void Lowering::lower_exit_direct(const Inst& in) {
   cold_stubs_.push_back({Exit::Direct, c_.jmp_forward(), in.aux, in.imm});
 }
 
+// To a pc that is known, but that another page holds.
+void Lowering::exit_to_other_page(uint64_t pc) {
+  const int t = ra_.scratch();
+  const auto at = static_cast<int>(jump_cache_index(pc) * sizeof(JumpCacheEntry));
+  c_.mov(reg64(t), c_.qword[c_.rbp + PANDA_CONTEXT(jump_cache)]);
+  const Xbyak::RegExp entry_pc = reg64(t) + (at + static_cast<int>(offsetof(JumpCacheEntry, pc)));
+  if (static_cast<int64_t>(pc) == static_cast<int32_t>(pc)) {
+    c_.cmp(c_.qword[entry_pc], static_cast<uint32_t>(pc));
+  } else {
+    const int u = ra_.scratch();
+    if (pc <= 0xffff'ffff) {
+      c_.mov(reg32(u), static_cast<uint32_t>(pc));
+    } else {
+      c_.mov(reg64(u), pc);
+    }
+    c_.cmp(c_.qword[entry_pc], reg64(u));
+  }
+  const Assembler::Offset miss = c_.jcc_short(Cc::Ne);
+  c_.jmp(c_.qword[reg64(t) + (at + static_cast<int>(offsetof(JumpCacheEntry, code)))]);
+  c_.patch_short(miss, c_.here());
+  store_pc(pc);
+  exit_with(Exit::Indirect, 0);
+}
+
 void Lowering::lower_exit_indirect(const Inst& in) {
   ra_.flush();
+  if (uint64_t constant = 0; ra_.is_const(in.args[0], &constant)) return exit_to_other_page(constant);
   const int pc = ra_.use(in.args[0]);
   const int t = ra_.scratch();
-  c_.mov(reg64(t), reg64(pc));
-  c_.shr(reg64(t), static_cast<int>(kJumpCacheBits));
-  c_.xor_(reg64(t), reg64(pc));
-  c_.and_(reg32(t), (1u << kJumpCacheBits) - 1);
-  static_assert(sizeof(JumpCacheEntry) == 32);
-  c_.shl(reg32(t), 5);
+  // index = (pc ^ pc >> 4) & mask, times the size of an entry
+  static_assert(sizeof(JumpCacheEntry) == 16);
+  if (c_.features.bmi2) {
+    c_.rorx(reg64(t), reg64(pc), 60);
+  } else {
+    c_.mov(reg64(t), reg64(pc));
+    c_.shl(reg64(t), 4);
+  }
+  c_.xor_(reg32(t), reg32(pc));
+  c_.and_(reg32(t), static_cast<uint32_t>(kJumpCacheMask << 4));
   c_.add(reg64(t), c_.qword[c_.rbp + PANDA_CONTEXT(jump_cache)]);
   c_.cmp(reg64(pc), c_.qword[reg64(t) + static_cast<int>(offsetof(JumpCacheEntry, pc))]);
-  const Assembler::Offset wrong_pc = c_.jcc_short(Cc::Ne);
-  const Xbyak::RegExp context = reg64(t) + static_cast<int>(offsetof(JumpCacheEntry, context));
-  if (unit_->context_id <= 0x7fffffff) {
-    c_.cmp(c_.qword[context], unit_->context_id);
-  } else {
-    const int k = ra_.scratch();
-    c_.mov(reg32(k), unit_->context_id);
-    c_.cmp(c_.qword[context], reg64(k));
-  }
-  const Assembler::Offset wrong_context = c_.jcc_short(Cc::Ne);
+  const Assembler::Offset miss = c_.jcc_short(Cc::Ne);
   c_.jmp(c_.qword[reg64(t) + static_cast<int>(offsetof(JumpCacheEntry, code))]);
-  c_.patch_short(wrong_pc, c_.here());
-  c_.patch_short(wrong_context, c_.here());
+  c_.patch_short(miss, c_.here());
   const Xbyak::RegExp slot = c_.rbp + static_cast<int>(unit_->pc_offset);
   if (unit_->pc_type == Type::I32) {
     c_.mov(c_.dword[slot], reg32(pc));
@@ -202,7 +221,11 @@ void Lowering::lower_exit_indirect(const Inst& in) {
 
 void Lowering::lower_exit_dispatch(const Inst&) {
   ra_.flush();
-  exit_with(Exit::Dispatch, 0);
+  if (unit_->exact) {
+    exit_with(Exit::Dispatch, 0);
+  } else {
+    c_.patch(c_.jmp_forward(), thunks_.dispatch);
+  }
 }
 
 // --- helpers

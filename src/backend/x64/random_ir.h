@@ -291,7 +291,6 @@ inline void RandomIr::unit(unsigned blocks, unsigned ops, std::vector<const ir::
   ir::Unit& u = b_.unit();
   u.pc_offset = kPcOffset;
   u.pc_type = random(2) == 0 ? ir::Type::I32 : ir::Type::I64;
-  u.context_id = random(2) == 0 ? 5 : 0x80000005;
   for (unsigned i = 0; i < blocks; i++) static_cast<void>(b_.new_block());
   for (unsigned i = 0; i < blocks; i++) {
     b_.begin_block(i);

@@ -41,7 +41,7 @@ class TestMachine {
     storage_.resize(sizeof(VcpuContext) + kStateBytes + 64);
     const auto at = (reinterpret_cast<uintptr_t>(storage_.data()) + 63) & ~uintptr_t{63};
     cpu_ = new (reinterpret_cast<void*>(at)) VcpuContext;
-    jump_cache_.resize(size_t{1} << kJumpCacheBits);
+    jump_cache_ = empty_jumps();
     cpu_->jump_cache = jump_cache_.data();
     memory_->set_mmu(&mmu_);
     memory_->attach(*cpu_);

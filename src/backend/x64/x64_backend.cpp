@@ -96,6 +96,24 @@ void X64Backend::emit_thunks() {
   c.ret();
 
   c.align(16);
+  thunks_.dispatch = c.here();
+  const Xbyak::Address next_code = c.qword[c.rbp + PANDA_CONTEXT(next_code)];
+  c.mov(budget, reg64(kBudget));
+  c.cmp(next_code, 0);
+  const Assembler::Offset nobody = c.jcc_short(Cc::E);
+  c.mov(c.rdi, c.rbp);
+  c.call(next_code);
+  c.mov(reg64(kBudget), budget);
+  c.test(c.rax, c.rax);
+  const Assembler::Offset leave = c.jcc_short(Cc::E);
+  c.jmp(c.rax);
+  c.patch_short(nobody, c.here());
+  c.patch_short(leave, c.here());
+  c.mov(c.eax, pack_exit(exec::Exit::Dispatch, 0));
+  c.xor_(c.edx, c.edx);
+  c.patch(c.jmp_forward(), thunks_.exit);
+
+  c.align(16);
   thunks_.slow = c.here();
   emit_slow_thunk(false);
   c.align(16);

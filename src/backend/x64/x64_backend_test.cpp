@@ -33,7 +33,6 @@ class X64BackendTest : public ::testing::Test {
   static ir::Unit increment(uint64_t pc, uint64_t to) {
     ir::Unit unit;
     ir::Builder b(unit);
-    unit.context_id = 7;
     b.begin_block();
     b.count(1);
     b.insn(pc, 1);
@@ -77,7 +76,6 @@ TEST_F(X64BackendTest, LinksAndUnlinks) {
 TEST_F(X64BackendTest, JumpCache) {
   ir::Unit jump;
   ir::Builder b(jump);
-  jump.context_id = 7;
   b.begin_block();
   b.exit_indirect(b.get(Type::I64, kB));
   exec::TranslationUnit from, to;
@@ -87,9 +85,7 @@ TEST_F(X64BackendTest, JumpCache) {
   EXPECT_EQ(run(from).kind, Exit::Indirect);
   EXPECT_EQ(machine_.slot<uint64_t>(kPcOffset), 0x123456u);
   JumpCacheEntry& entry = machine_.jump_cache()[jump_cache_index(0x123456)];
-  entry = {0x123456, 8, to.code, 0};
-  EXPECT_EQ(run(from).kind, Exit::Indirect) << "another context";
-  entry.context = 7;
+  entry = {0x123456, to.code};
   EXPECT_EQ(run(from).unit, &to);
   entry.pc = 0x99123456;
   EXPECT_EQ(run(from).kind, Exit::Indirect) << "another pc";

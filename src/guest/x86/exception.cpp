@@ -64,7 +64,7 @@ void enter(Cpu cpu, uint32_t clear_flags, uint64_t eip) {
   s.eflags &= ~static_cast<uint64_t>(clear_flags);
   s.eip = eip;
   s.inhibit_irq = 0;
-  update_hflags(cpu);
+  update_flow_hflags(cpu);
 }
 
 bool deliver_real(Cpu cpu, const Event& e) {

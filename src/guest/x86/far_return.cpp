@@ -143,13 +143,13 @@ bool far_return(Cpu cpu, unsigned op_bytes, uint16_t release_bytes) noexcept {
     cpu.set_reg(R_ESP, st.merged(cpu.reg(R_ESP)));
     set_real_segment(cpu, R_CS, static_cast<uint16_t>(f.cs));
     s.eip = f.eip;
-    update_hflags(cpu);
+    update_flow_hflags(cpu);
     return true;
   }
   const bool outer = (f.cs & 3) > cpu.cpl();
   if (outer && (!st.pop(f.esp, op_bytes) || !st.pop(f.ss, op_bytes))) return false;
   if (!return_to(cpu, f, outer, op_bytes, release_bytes, st)) return false;
-  update_hflags(cpu);
+  update_flow_hflags(cpu);
   return true;
 }
 
@@ -158,7 +158,7 @@ bool interrupt_return(Cpu cpu, unsigned op_bytes, uint64_t next_eip) noexcept {
   const bool ok = is_protected(s) ? return_protected(cpu, op_bytes, next_eip) : return_real(cpu, op_bytes);
   if (!ok) return false;
   s.nmi_blocked = 0;
-  update_hflags(cpu);
+  update_flow_hflags(cpu);
   return true;
 }
 

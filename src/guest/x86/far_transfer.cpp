@@ -19,7 +19,7 @@ bool check_target(Cpu cpu, const Descriptor& cs, uint64_t eip) {
 void commit(Cpu cpu, uint16_t selector, unsigned cpl, const Descriptor& cs, uint64_t eip) {
   set_segment(cpu, R_CS, static_cast<uint16_t>((selector & 0xfffc) | cpl), cs);
   cpu.s().eip = eip;
-  update_hflags(cpu);
+  update_flow_hflags(cpu);
 }
 
 // A code segment reached directly: privilege does not change.
@@ -144,7 +144,7 @@ bool far_jump(Cpu cpu, uint16_t selector, uint64_t offset, unsigned op_bytes, ui
     if (eip > s.segs[R_CS].limit) return raise(cpu, kGP, uint16_t{0});
     set_real_segment(cpu, R_CS, selector);
     s.eip = eip;
-    update_hflags(cpu);
+    update_flow_hflags(cpu);
     return true;
   }
   if (is_null(selector)) return raise(cpu, kGP, uint16_t{0});
@@ -178,7 +178,7 @@ bool far_call(Cpu cpu, uint16_t selector, uint64_t offset, unsigned op_bytes, ui
   } else {
     set_real_segment(cpu, R_CS, selector);
     s.eip = eip;
-    update_hflags(cpu);
+    update_flow_hflags(cpu);
   }
   return true;
 }

@@ -29,7 +29,7 @@ bool sysenter(Cpu cpu) noexcept {
   set_flat(cpu, cs, static_cast<uint16_t>(cs + 8), 0, lm ? Code::Bits64 : Code::Bits32);
   cpu.set_reg(R_ESP, lm ? s.sysenter_esp : s.sysenter_esp & 0xffff'ffff);
   s.eip = lm ? s.sysenter_eip : s.sysenter_eip & 0xffff'ffff;
-  update_hflags(cpu);
+  update_flow_hflags(cpu);
   return true;
 }
 
@@ -46,7 +46,7 @@ bool sysexit(Cpu cpu, bool to64) noexcept {
   }
   cpu.set_reg(R_ESP, to64 ? rsp : rsp & 0xffff'ffff);
   s.eip = to64 ? rip : rip & 0xffff'ffff;
-  update_hflags(cpu);
+  update_flow_hflags(cpu);
   return true;
 }
 
@@ -60,7 +60,7 @@ bool syscall_insn(Cpu cpu, uint64_t next_eip) noexcept {
   cpu.set_eflags(eflags & ~static_cast<uint32_t>(s.fmask) & ~kRF);
   set_flat(cpu, cs, static_cast<uint16_t>((cs & 0xfffc) + 8), 0, Code::Bits64);
   s.eip = s.lstar;
-  update_hflags(cpu);
+  update_flow_hflags(cpu);
   return true;
 }
 
@@ -75,7 +75,7 @@ bool sysret(Cpu cpu, bool to64) noexcept {
            to64 ? Code::Bits64 : Code::Bits32);
   s.eip = to64 ? rip : rip & 0xffff'ffff;
   cpu.set_eflags((static_cast<uint32_t>(cpu.reg(R_R11)) & 0x3c'7fd7 & ~kRF) | 2);
-  update_hflags(cpu);
+  update_flow_hflags(cpu);
   return true;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "guest/x86/cpuid.h"
 #include "guest/x86/state_io.h"
@@ -99,11 +100,26 @@ exec::InsnResult X86Frontend::translate(const exec::InsnRequest& request, ir::Bu
     }
     return {InsnEnd::Closed, status == DecodeStatus::TooLong ? kMaxInsnBytes : 1};
   }
-  return {emit(request, b), decoded_.insn.length};
+  if (request.first) known_ = {}, shadow_open_ = false;
+  // The STI before this one in the unit went on: its shadow ends with this instruction. Where that leaves
+  // the unit, it ends before the way out.
+  const bool ends_shadow = std::exchange(shadow_open_, false);
+  const ir::Builder::Mark mark = b.mark();
+  const auto end_shadow = [&] { b.set(offsetof(State, inhibit_irq), b.i32(0)); };
+  InsnEnd end = emit(request, b);
+  if (ends_shadow && (end == InsnEnd::Closed || b.unit().blocks.size() != mark.blocks)) {
+    b.rollback(mark);
+    known_ = {};
+    end_shadow();
+    end = emit(request, b);
+  } else if (ends_shadow && end == InsnEnd::Next) {
+    end_shadow();
+  }
+  shadow_open_ = end == InsnEnd::Next && decoded_.insn.mnemonic == ZYDIS_MNEMONIC_STI;
+  return {end, decoded_.insn.length, shadow_open_};
 }
 
 InsnEnd X86Frontend::emit(const exec::InsnRequest& request, ir::Builder& b) {
-  if (request.first) known_ = {};
   InsnContext x(b, decoded_.insn, decoded_.ops, request, layout_, known_, features_);
   const FoundRow found = rows_.find(decoded_);
   if (found.row == nullptr || !x.has(found.row->feature)) {

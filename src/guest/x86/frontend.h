@@ -61,6 +61,7 @@ class X86Frontend final : public exec::Frontend {
   Decoder decoder_;
   RowTable rows_;
   FlagsKnown known_;
+  bool shadow_open_ = false;  // the last instruction of the unit was STI
   uint64_t features_ = 0;  // bit per Feature
   bool features_read_ = false;
 

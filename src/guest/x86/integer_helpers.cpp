@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "guest/x86/system.h"
+#include "memory/outside.h"
 
 namespace panda::x86 {
 
@@ -310,6 +311,11 @@ uint64_t helper_pext(void*, uint64_t source, uint64_t mask) noexcept {
 
 // ---- EFLAGS
 
+bool interrupt_waits(Cpu cpu) {
+  Outside* outside = cpu.context().outside;
+  return outside == nullptr || outside->interrupt_pending();
+}
+
 void leave_unit(Cpu cpu, uint64_t next_eip) {
   cpu.s().eip = next_eip;
   cpu.context().request(ExitRequest::Dispatch);
@@ -332,8 +338,9 @@ void helper_popf(void* state, uint64_t value, uint32_t bytes, uint64_t next_eip)
   const uint32_t now = (old & ~(changeable | cleared)) | (static_cast<uint32_t>(value) & changeable) | 2;
   cpu.set_eflags(now);
   const uint64_t old_mode = s.hflags;
-  if (((old ^ now) & (kTF | kIOPL | kACflag)) != 0) update_hflags(cpu);
-  if (s.hflags != old_mode || ((now & ~old & kIF) != 0) || (now & kTF) != 0) leave_unit(cpu, next_eip);
+  if (((old ^ now) & (kTF | kIOPL | kACflag)) != 0) update_flow_hflags(cpu);
+  const bool opens = (now & ~old & kIF) != 0 && interrupt_waits(cpu);
+  if (s.hflags != old_mode || opens || (now & kTF) != 0) leave_unit(cpu, next_eip);
 }
 
 void helper_sti(void* state, uint64_t next_eip) noexcept {
@@ -341,7 +348,8 @@ void helper_sti(void* state, uint64_t next_eip) noexcept {
   if ((cpu.s().eflags & kIF) != 0) return;
   cpu.s().eflags |= kIF;
   cpu.s().inhibit_irq = kShadowOfSti;
-  leave_unit(cpu, next_eip);
+  // With nothing waiting, the next instruction of the unit ends the shadow (X86Frontend::translate).
+  if (cpu.context().exact != 0 || interrupt_waits(cpu)) leave_unit(cpu, next_eip);
 }
 
 // ---- descriptors

@@ -147,14 +147,17 @@ bool write_efer(Cpu cpu, uint64_t value) noexcept {
   return true;
 }
 
-void update_hflags(Cpu cpu) noexcept {
+// The bits that control registers and the FPU's state decide.
+constexpr uint64_t kControlBits = kModePe | kModeLma | kModeEm | kModeTs | kModeMp | kModeNe | kModeOsfxsr |
+                                  kModeOsxsave | kModeAvx | kModeFpUnmasked | kModeFpuFlat;
+
+void update_flow_hflags(Cpu cpu) noexcept {
   State& s = cpu.s();
-  const uint64_t cr0 = cpu.cr(0), cr4 = cpu.cr(4), eflags = s.eflags;
-  uint64_t h = 0;
+  const uint64_t eflags = s.eflags;
+  uint64_t h = s.hflags & kControlBits;
   unsigned cpl = 0;
   const unsigned iopl = eflags >> 12 & 3;
-  if ((cr0 & kCr0Pe) != 0) {
-    h |= kModePe;
+  if ((h & kModePe) != 0) {
     if ((eflags & kVM) != 0) {
       h |= kModeVm;
       cpl = 3;
@@ -165,7 +168,6 @@ void update_hflags(Cpu cpu) noexcept {
   }
   h |= cpl;
   const SegmentCache& cs = s.segs[R_CS];
-  if ((s.efer & kEferLma) != 0) h |= kModeLma;
   if ((h & kModeLma) != 0 && (cs.flags & kDescLong) != 0) {
     h |= kModeCs64;
   } else {
@@ -179,8 +181,19 @@ void update_hflags(Cpu cpu) noexcept {
       if (c.limit != 0xffff'ffff || (c.flags & (kPlain | kDescCode | kDescExpandDown)) != kPlain) h |= kModeLimits;
     }
   }
-  if ((cr4 & kCr4Smap) != 0 && (eflags & kACflag) == 0 && cpl != 3) h |= kModeSmap;
   if ((eflags & kTF) != 0) h |= kModeTf;
+  const uint64_t cr4 = cpu.cr(4);
+  if ((cr4 & kCr4Smap) != 0 && (eflags & kACflag) == 0 && cpl != 3) h |= kModeSmap;
+  if ((eflags & kACflag) != 0 && cpl == 3 && (cpu.cr(0) & kCr0Am) != 0) h |= kModeAc;
+  s.hflags = h;
+}
+
+void update_hflags(Cpu cpu) noexcept {
+  State& s = cpu.s();
+  const uint64_t cr0 = cpu.cr(0), cr4 = cpu.cr(4);
+  uint64_t h = 0;
+  if ((cr0 & kCr0Pe) != 0) h |= kModePe;
+  if ((s.efer & kEferLma) != 0) h |= kModeLma;
   if ((cr0 & kCr0Em) != 0) h |= kModeEm;
   if ((cr0 & kCr0Ts) != 0) h |= kModeTs;
   if ((cr0 & kCr0Mp) != 0) h |= kModeMp;
@@ -190,15 +203,15 @@ void update_hflags(Cpu cpu) noexcept {
     h |= kModeOsxsave;
     if ((s.xcr0 & 6) == 6) h |= kModeAvx;
   }
-  if ((cr0 & kCr0Am) != 0 && (eflags & kACflag) != 0 && cpl == 3) h |= kModeAc;
   if (mxcsr_unmasked(s)) h |= kModeFpUnmasked;
   if (fpu_flat(s)) h |= kModeFpuFlat;
   s.hflags = h;
+  update_flow_hflags(cpu);
 }
 
 void refresh_mode(Cpu cpu, uint64_t next_pc) noexcept {
   const uint64_t before = cpu.s().hflags;
-  update_hflags(cpu);
+  update_flow_hflags(cpu);
   if (cpu.s().hflags == before) return;
   cpu.s().eip = next_pc;
   cpu.context().request(ExitRequest::Dispatch);

@@ -33,6 +33,8 @@ bool raise_int1(Cpu cpu, uint64_t next_eip) noexcept;
 // --- modes (modes.cpp)
 // Recomputes hflags from CR0, CR4, EFER, segments, EFLAGS, MXCSR, XCR0. After anything that changes them.
 void update_hflags(Cpu cpu) noexcept;
+// The same where neither control registers nor the FPU changed: segments, EFLAGS.
+void update_flow_hflags(Cpu cpu) noexcept;
 bool write_cr(Cpu cpu, unsigned n, uint64_t value) noexcept;
 bool write_dr(Cpu cpu, unsigned n, uint64_t value) noexcept;
 void reset(Cpu cpu) noexcept;  // power-on state (SDM vol. 3, table 10-1)

@@ -15,7 +15,7 @@ void load_segment_helper(void* state, uint32_t seg, uint32_t selector, uint64_t 
   if (!load_segment(cpu, seg, static_cast<uint16_t>(selector))) return;
   if (seg == R_SS) {
     cpu.s().inhibit_irq = kShadowOfMovSs;
-    update_hflags(cpu);
+    update_flow_hflags(cpu);
     cpu.s().eip = next_pc;
     cpu.context().request(ExitRequest::Dispatch);
     return;
@@ -31,7 +31,7 @@ void pop_segment_helper(void* state, uint32_t seg, uint32_t selector, uint64_t n
   cpu.set_reg(R_ESP, (cpu.reg(R_ESP) & ~mask) | (new_sp & mask));
   if (seg == R_SS) {
     cpu.s().inhibit_irq = kShadowOfMovSs;
-    update_hflags(cpu);
+    update_flow_hflags(cpu);
     cpu.s().eip = next_pc;
     cpu.context().request(ExitRequest::Dispatch);
     return;
