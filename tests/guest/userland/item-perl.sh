@@ -1,0 +1,3 @@
+# perl: numbers, strings, patterns, sorting, packing, big integers.
+perl /battery/numbers.pl
+echo "perl: status $?"
