@@ -1,7 +1,7 @@
 # Thin: everything is in CMake presets and scripts. See README.md.
 BUILD := build/release
 
-.PHONY: demo test build configure guests bench lint clean deps
+.PHONY: demo test build configure guests bench userland lint clean deps
 demo: build guests
 	scripts/demo.sh
 test: configure guests
@@ -18,6 +18,11 @@ guests: deps
 bench: build guests
 	@scripts/install-deps.sh bench
 	bench/run.sh
+userland: build guests
+	@scripts/install-deps.sh userland
+	scripts/make-userland.sh amd64 build/userland/amd64
+	scripts/make-userland.sh i386 build/userland/i386
+	cd $(BUILD) && ctest --output-on-failure -C userland -R guest_userland
 lint:
 	scripts/lint.sh
 clean:

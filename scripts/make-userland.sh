@@ -25,12 +25,13 @@ esac
 mkdir -p "$2"
 out=$(cd "$2" && pwd)
 
-packages="gcc libc6-dev python3 libpython3.11-testsuite perl sqlite3 openssl gzip xz-utils bzip2 zstd"
+packages="mount gcc libc6-dev python3 libpython3.11-testsuite perl sqlite3 openssl gzip xz-utils bzip2 zstd"
 
-# The archive's sources for bookworm as apt is configured on this machine, one line each.
+# The archive's sources for bookworm as apt is configured on this machine, one line each. Of the suites only
+# the release: what is compared is computed by the same tree on both sides, and mirrors of one suite agree.
 sources() {
   apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 2>/dev/null |
-    sed -n 's,^\([^ ]*\) \(bookworm[a-z/-]*\) \(main\)$,deb \1 \2 \3,p' | LC_ALL=C sort -u
+    sed -n 's,^\([^ ]*\) bookworm main$,deb \1 bookworm main,p' | LC_ALL=C sort -u
 }
 
 # Unpacks the packages into base.tar, with their set-up scripts run.
@@ -38,10 +39,14 @@ make_base() {
   apt-config dump | grep '^Acquire::' | grep -v '^Acquire::Languages' >"$out/apt.conf" || :
   sources >"$out/sources.list"
   if [ ! -s "$out/sources.list" ]; then echo "deb http://deb.debian.org/debian bookworm main" >"$out/sources.list"; fi
-  mmdebstrap --quiet --variant=essential --architectures="$arch" --include="$(echo $packages | tr ' ' ,)" \
+  mmdebstrap --variant=essential --architectures="$arch" --include="$(echo $packages | tr ' ' ,)" \
     --aptopt="$out/apt.conf" --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
-    --format=tar bookworm "$out/base.tar.new" "$out/sources.list"
+    --format=tar bookworm "$out/base.tar.new" "$out/sources.list" >"$out/mmdebstrap.log" 2>&1 || {
+    tr '\r' '\n' <"$out/mmdebstrap.log" | tail -n 20 >&2
+    echo "make-userland: mmdebstrap failed; all it said is in $out/mmdebstrap.log" >&2
+    exit 1
+  }
   mv "$out/base.tar.new" "$out/base.tar"
 }
 
@@ -69,6 +74,6 @@ mkdir -p "$out/tree/battery" "$out/tree/proc" "$out/tree/sys" "$out/tree/dev"
 cp "$battery"/* "$out/tree/battery"
 mv "$out/tree/battery/init" "$out/tree/init"
 chmod 755 "$out/tree/init" "$out/tree"/battery/*.sh
-(cd "$out/tree" && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --reproducible --quiet) | zstd -q -10 -T0 \
+(cd "$out/tree" && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --reproducible --quiet) | zstd -q -3 -T0 \
   >"$out/initrd.zst.new"
 mv "$out/initrd.zst.new" "$out/initrd.zst"

@@ -20,13 +20,13 @@ constexpr uint32_t kAtom = 0x000106ca;  // family 6, model 28, stepping 10
 
 constexpr CpuModel kModels[] = {
     {"pentium3", "", "Pentium III", 0x00000683, 2, 36, "",
-     "fpu de pse tsc msr pae cx8 apic sep mtrr pge cmov pat pse36 mmx fxsr sse", true, true},
+     "fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 mmx fxsr sse", true, true},
     {"qemu32", "", "PANDA Virtual CPU (32-bit, SSE4.2)", kAtom, 0x16, 36, "",
-     "fpu de pse tsc msr pae cx8 apic sep mtrr pge cmov pat pse36 clflush mmx fxsr sse sse2 sse3 ssse3 sse4.1 "
+     "fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 sse3 ssse3 sse4.1 "
      "sse4.2 popcnt tsc-deadline xsave hypervisor nx rdtscp invtsc arat",
      true, true},
     {"x86-64-v1", "qemu64", "PANDA Virtual CPU (x86-64-v1)", kAtom, 0x16, 40, "",
-     "fpu de pse tsc msr pae cx8 apic sep mtrr pge cmov pat pse36 clflush mmx fxsr sse sse2 tsc-deadline hypervisor "
+     "fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 tsc-deadline hypervisor "
      "syscall nx lm invtsc arat",
      false, true},
     {"x86-64-v2", "", "PANDA Virtual CPU (x86-64-v2)", kAtom, 0x16, 40, "x86-64-v1",

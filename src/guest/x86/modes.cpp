@@ -21,7 +21,8 @@ uint32_t cr4_defined(const State& s) {
   v |= if_bit(kLeaf1Edx, 4, kCr4Tsd) | if_bit(kLeaf1Edx, 2, kCr4De) | if_bit(kLeaf1Edx, 3, kCr4Pse) |
        if_bit(kLeaf1Edx, 6, kCr4Pae) | if_bit(kLeaf1Edx, 13, kCr4Pge) | if_bit(kLeaf1Edx, 24, kCr4Osfxsr) |
        if_bit(kLeaf1Edx, 25, kCr4Osxmmexcpt) | if_bit(kLeaf1Ecx, 26, kCr4Osxsave) |
-       if_bit(kLeaf7Ebx, 0, kCr4Fsgsbase) | if_bit(kLeaf7Ebx, 7, kCr4Smep) | if_bit(kLeaf7Ebx, 20, kCr4Smap);
+       if_bit(kLeaf7Ebx, 0, kCr4Fsgsbase) | if_bit(kLeaf7Ebx, 7, kCr4Smep) | if_bit(kLeaf7Ebx, 20, kCr4Smap) |
+       if_bit(kLeaf1Edx, 7, kCr4Mce);
   return v;
 }
 

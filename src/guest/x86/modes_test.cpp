@@ -166,6 +166,13 @@ TEST(CpuModels, ParseAndErrors) {
   EXPECT_FALSE(has_feature(t, Feature::LongMode));
 }
 
+// A kernel that finds no machine check architecture complains of it at every boot.
+TEST_F(Modes, MachineChecksAreAnnounced) {
+  EXPECT_EQ(cpuid(s(), 1, 0).edx & (1u << 7 | 1u << 14), 1u << 7 | 1u << 14);
+  ASSERT_TRUE(write_cr(cpu(), 4, kCr4Mce));
+  EXPECT_EQ(cpu().cr(4), uint64_t{kCr4Mce});
+}
+
 TEST_F(Modes, CpuidLeaves) {
   EXPECT_EQ(cpuid(s(), 0, 0).ebx, 0x756e'6547u);
   EXPECT_EQ(cpuid(s(), 1, 0).eax, 0x106cau) << "a model that guests know not to speculate";

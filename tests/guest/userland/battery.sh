@@ -5,7 +5,7 @@
 export LC_ALL=C.UTF-8 TZ=UTC HOME=/tmp PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 PERL_HASH_SEED=0
 unset MAKEFLAGS
 here=/battery
-all="gcc numbers python perl sqlite openssl pack"
+all="numbers perl sqlite pack openssl gcc python"
 for item in ${*:-$all}; do
   work=/tmp/battery-$item
   rm -rf "$work"

@@ -1,3 +1,3 @@
 # Numbers that would show a wrong bit, in Python.
-python3 /battery/numbers.py
+python3 /battery/wrong_bits.py
 echo "numbers: status $?"
