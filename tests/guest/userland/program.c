@@ -98,6 +98,15 @@ REALS(float, f, 9)
 REALS(double, d, 17)
 REALS(extended, l, 21)
 
+// Below these functions may be FPATAN, FYL2X, F2XM1: how their last bit is rounded differs between CPU makers
+// (less than one unit in the last place is promised). Results of exact instructions are shown in full elsewhere.
+// On x86-64 double never comes from the x87.
+#ifdef __x86_64__
+enum { kLibraryDigits = 17 };
+#else
+enum { kLibraryDigits = 11 };
+#endif
+
 static void library(void) {
   static const struct { const char *name; double (*f)(double); float (*ff)(float); long double (*fl)(long double); } table[] = {
 #define ROW(name) {#name, name, name##f, name##l}
@@ -107,16 +116,16 @@ static void library(void) {
   for (size_t n = 0; n < sizeof table / sizeof *table; ++n) {
     for (int i = 0; i < 300; ++i) {
       double x = (double)(int32_t)next() / (i < 150 ? 2147483648.0 : 20000000.0);
-      real(table[n].f(x), 17), real(table[n].ff((float)x), 9), real(table[n].fl((long double)x), 21);
+      real(table[n].f(x), kLibraryDigits), real(table[n].ff((float)x), 9), real(table[n].fl((long double)x), 11);
     }
     show(table[n].name);
   }
   for (int i = 0; i < 500; ++i) {
     double x = (double)(int32_t)next() / 1e7, y = (double)(int32_t)next() / 3e7;
     int e;
-    real(pow(fabs(x), y), 17), real(atan2(x, y), 17), real(fmod(x, y), 17), real(remainder(x, y), 17), real(hypot(x, y), 17);
+    real(pow(fabs(x), y), kLibraryDigits), real(atan2(x, y), kLibraryDigits), real(fmod(x, y), 17), real(remainder(x, y), 17), real(hypot(x, y), 17);
     real(fma(x, y, 1.25), 17), real(frexp(x, &e), 17), real(ldexp(x, e), 17), real(nextafter(x, y), 17), real(fdim(x, y), 17);
-    real(powl(fabsl(x), y), 21), real(fmodl(x, y), 21), real(atan2l(x, y), 21), real(scalbnl(x, e), 21);
+    real(powl(fabsl(x), y), 11), real(fmodl(x, y), 21), real(atan2l(x, y), 11), real(scalbnl(x, e), 21);
     long r[] = {lrint(x), lround(y), (long)ilogb(x), (long)fpclassify(x * y), (long)signbit(y)};
     add(r, sizeof r);
   }
