@@ -53,8 +53,8 @@ def natively(items, without):
               "exec setarch \"$1\" chroot \"$0\" /battery/battery.sh $2")
     env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
            "GLIBC_TUNABLES": "glibc.cpu.hwcaps=" + ",".join("-" + f for f in without.split(","))}
-    done = subprocess.run(["unshare", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script,
-                           file_of("tree"), {"x86_64": "x86_64", "i386": "i686"}[guest.ARCH], " ".join(items)],
+    done = subprocess.run(["unshare", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c",
+                           script, file_of("tree"), {"x86_64": "x86_64", "i386": "i686"}[guest.ARCH], " ".join(items)],
                           env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False)
     if done.returncode != 0 or done.stderr:
         raise AssertionError(f"the native run failed: {done.returncode}\n{done.stderr.decode()}")
@@ -64,8 +64,8 @@ def natively(items, without):
 class Userland(guest.GuestTest):
     def options(self, cpu, items):
         append = "console=ttyS0 quiet" + (" battery.items=" + ",".join(items) if items else "")
-        return [*([] if cpu == "default" else ["-cpu", cpu]), "-m", RAM, "-kernel", guest.guest_file("vmlinuz"), "-initrd",
-                file_of("initrd.zst"), "-append", append, "-nographic", "-no-reboot"]
+        return [*([] if cpu == "default" else ["-cpu", cpu]), "-m", RAM, "-kernel", guest.guest_file("vmlinuz"),
+                "-initrd", file_of("initrd.zst"), "-append", append, "-nographic", "-no-reboot"]
 
     def in_guest(self, cpu, items, *options):
         """The finished run, the battery's lines and the kernel's messages."""
