@@ -117,11 +117,10 @@ void GuestMemory::attach(VcpuContext& cpu) {
   cpu.memory = this;
   tables_.resize(kMmuModes);
   for (unsigned mode = 0; mode < kMmuModes; mode++) {
-    tables_[mode].entries.assign(kTlbEntries, TlbEntry{});
+    tables_[mode].entries = cpu.tlb[mode].entries;
+    std::fill_n(tables_[mode].entries, kTlbEntries, TlbEntry{});
     tables_[mode].listed.assign(kTlbEntries, 0);
     tables_[mode].fetch.assign(kFetchEntries, FetchEntry{});
-    cpu.tlb[mode].entries = tables_[mode].entries.data();
-    cpu.tlb[mode].mask = uint64_t{kTlbEntries - 1} << kTlbEntryBits;
   }
 }
 
@@ -185,7 +184,7 @@ TlbEntry* GuestMemory::fill(VcpuContext& cpu, uint64_t address, Access access, u
   const uint64_t page = address & kPageMask;
   TlbEntry& e = cpu.tlb[mode].at(address);
   ModeTables& tables = tables_[mode];
-  const auto index = static_cast<uint32_t>(&e - tables.entries.data());
+  const auto index = static_cast<uint32_t>(&e - tables.entries);
   const uint8_t kind = t.global ? kGlobal : kLocal;
   if ((tables.listed[index] & kind) == 0) {
     tables.listed[index] = static_cast<uint8_t>(tables.listed[index] | kind);

@@ -76,7 +76,7 @@ class GuestMemory {
   // --- soft TLB
   void set_mmu(Mmu* mmu) { mmu_ = mmu; }
   [[nodiscard]] Mmu* mmu() { return mmu_; }
-  void attach(VcpuContext& cpu);  // gives the CPU its tables
+  void attach(VcpuContext& cpu);  // before any access; one CPU
   void flush_tlb(VcpuContext& cpu);
   void flush_tlb_local(VcpuContext& cpu);  // all but global pages: another address space
   void flush_tlb_page(VcpuContext& cpu, uint64_t address);
@@ -92,14 +92,13 @@ class GuestMemory {
   GuestMemory() = default;
 
   static constexpr uint8_t kCodePage = 1;
-  static constexpr unsigned kTlbEntries = 8192;  // per mode; flushes cost what was filled, not the size
   static constexpr unsigned kFetchEntries = 256;
   struct FetchEntry {
     uint64_t tag = ~uint64_t{0};
     uint64_t phys_page = 0;
   };
   struct ModeTables {
-    std::vector<TlbEntry> entries;
+    TlbEntry* entries = nullptr;  // VcpuContext::tlb's
     // Indices to clear at a flush, those of global pages by themselves; full: clear all. One that has
     // been both is in both.
     std::vector<uint32_t> filled;

@@ -30,14 +30,17 @@ static_assert(sizeof(TlbEntry) == 1u << kTlbEntryBits);
 inline constexpr uint64_t kTlbMmio = 2;  // not RAM (kTlbSlow is set too)
 inline constexpr uint64_t kTlbSlow = 1;  // mapped and permitted, but go through the slow path: MMIO, code, watched
 
+// One MMU mode's. Its size is a constant and it lies within VcpuContext, so that translated code needs
+// no load to find an entry; what it costs to flush depends on what was filled, not on the size.
+inline constexpr unsigned kTlbEntries = 8192;
+inline constexpr uint64_t kTlbIndexMask = uint64_t{kTlbEntries - 1} << kTlbEntryBits;  // of an entry's byte offset
 struct TlbTable {
-  TlbEntry* entries = nullptr;
-  uint64_t mask = 0;  // (number of entries - 1) << kTlbEntryBits
-
-  [[nodiscard]] TlbEntry& at(uint64_t address) const {
-    return *reinterpret_cast<TlbEntry*>(reinterpret_cast<uintptr_t>(entries) +
-                                        ((address >> (12 - kTlbEntryBits)) & mask));
+  [[nodiscard]] static constexpr uint64_t offset_of(uint64_t address) {
+    return (address >> (12 - kTlbEntryBits)) & kTlbIndexMask;
   }
+  [[nodiscard]] TlbEntry& at(uint64_t address) { return entries[offset_of(address) >> kTlbEntryBits]; }
+
+  TlbEntry entries[kTlbEntries];
 };
 
 // Where a jump out of a page finds its translation, by the pc register's value. The table holds
@@ -66,6 +69,7 @@ enum class ExitRequest : uint32_t {
 };
 
 struct alignas(64) VcpuContext {
+  TlbTable tlb[kMmuModes];
   // Cold.
   GuestMemory* memory = nullptr;
   Outside* outside = nullptr;
@@ -83,13 +87,10 @@ struct alignas(64) VcpuContext {
   // Hot: within a one-byte displacement of the guest state.
   uint64_t count_limit = 0;  // instruction count at which budget reaches 0
   JumpCacheEntry* jump_cache = nullptr;
-  uint64_t unused_hot = 0;
-  TlbTable tlb[kMmuModes];
-  uint32_t unused_hot2 = 0;
+  uint32_t unused_hot = 0;
   uint32_t exit_request = 0;  // ExitRequest
   int64_t budget = 0;         // guest instructions that may still run before the engine must look
   uint64_t exact = 0;         // 1 while an exact unit runs: crossing the line is allowed
-  uint64_t unused_hot3 = 0;
 
   // The guest state begins where the context ends.
   [[nodiscard]] void* state() { return this + 1; }

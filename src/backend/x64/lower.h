@@ -95,7 +95,8 @@ class Lowering {
   void select_xmm(const Inst& in);
 
   // --- memory
-  void tlb_lookup(const ir::MemInfo& info, unsigned size, bool write, int address, int t1, int t2);
+  void tlb_lookup(const ir::MemInfo& info, unsigned size, bool write, ir::ValueId address_value, int address, int t1,
+                  int t2);
   void slow_stub(const Inst& in, unsigned size, int address, int data, uint64_t constant);
   void bind_slow_stub();
   void emit_slow_stubs();

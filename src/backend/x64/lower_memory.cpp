@@ -1,20 +1,43 @@
 // Guest loads and stores: the inline soft-TLB hit, and the description that the slow path reads.
 #include <cstring>
 
-#include "base/check.h"
 #include "backend/x64/lower.h"
+#include "base/check.h"
+#include "base/types.h"
 
 namespace panda::x64 {
 
 using ir::Type;
 
-// Leaves the entry's address in t1 and has jumped to the slow stub where the tag does not match.
-void Lowering::tlb_lookup(const ir::MemInfo& info, unsigned size, bool write, int address, int t1, int t2) {
+namespace {
+// Displacement of a field of a TLB's first entry from the guest state.
+constexpr int tlb_field(const ir::MemInfo& info, size_t field) {
+  return PANDA_CONTEXT(tlb) + static_cast<int>(info.mode * sizeof(TlbTable) + field);
+}
+}  // namespace
+
+// Leaves the entry's addend in t1 and has jumped to the slow stub where the tag does not match.
+void Lowering::tlb_lookup(const ir::MemInfo& info, unsigned size, bool write, ir::ValueId address_value, int address,
+                          int t1, int t2) {
   SlowStub& stub = slow_stubs_.back();
-  const int table = PANDA_CONTEXT(tlb) + static_cast<int>(info.mode * sizeof(TlbTable));
+  const size_t tag_field = write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag);
   if (info.align > 1) {
     c_.test(reg8(address), info.align - 1u);
     stub.jumps[1] = c_.jcc_forward(Cc::Ne);
+  }
+  if (uint64_t k; ra_.is_const(address_value, &k) && k % kPageSize + size <= kPageSize) {
+    const auto entry = static_cast<int>(TlbTable::offset_of(k));
+    const uint64_t page = k & kPageMask;
+    const Xbyak::Address tag = c_.qword[c_.rbp + (tlb_field(info, tag_field) + entry)];
+    if (static_cast<int64_t>(page) == static_cast<int32_t>(page)) {
+      c_.cmp(tag, static_cast<uint32_t>(page));
+    } else {
+      c_.mov(reg64(t2), page);
+      c_.cmp(reg64(t2), tag);
+    }
+    stub.jumps[0] = c_.jcc_forward(Cc::Ne);
+    c_.mov(reg64(t1), c_.qword[c_.rbp + (tlb_field(info, offsetof(TlbEntry, addend)) + entry)]);
+    return;
   }
   constexpr unsigned kShift = 12 - kTlbEntryBits;
   if (c_.features.bmi2) {
@@ -23,17 +46,16 @@ void Lowering::tlb_lookup(const ir::MemInfo& info, unsigned size, bool write, in
     c_.mov(reg64(t1), reg64(address));
     c_.shr(reg64(t1), static_cast<int>(kShift));
   }
-  c_.and_(reg64(t1), c_.qword[c_.rbp + (table + static_cast<int>(offsetof(TlbTable, mask)))]);
-  c_.add(reg64(t1), c_.qword[c_.rbp + (table + static_cast<int>(offsetof(TlbTable, entries)))]);
+  c_.and_(reg32(t1), static_cast<uint32_t>(kTlbIndexMask));
   if (size == 1) {
     c_.mov(reg64(t2), reg64(address));
   } else {
     c_.lea(reg64(t2), c_.ptr[reg64(address) + static_cast<int>(size - 1)]);
   }
   c_.and_(reg64(t2), 0xfffff000);
-  c_.cmp(reg64(t2),
-         c_.qword[reg64(t1) + static_cast<int>(write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag))]);
+  c_.cmp(reg64(t2), c_.qword[c_.rbp + reg64(t1) + tlb_field(info, tag_field)]);
   stub.jumps[0] = c_.jcc_forward(Cc::Ne);
+  c_.mov(reg64(t1), c_.qword[c_.rbp + reg64(t1) + tlb_field(info, offsetof(TlbEntry, addend))]);
 }
 
 void Lowering::slow_stub(const Inst& in, unsigned size, int address, int data, uint64_t constant) {
@@ -73,9 +95,8 @@ void Lowering::lower_load(const Inst& in) {
   const int d = ra_.result(index_);
   const int t1 = vector ? ra_.scratch() : d;
   slow_stub(in, size, address, d, 0);
-  tlb_lookup(info, size, info.for_write, address, t1, t2);
-  c_.mov(reg64(t2), c_.qword[reg64(t1) + static_cast<int>(offsetof(TlbEntry, addend))]);
-  const Xbyak::RegExp at = reg64(t2) + reg64(address);
+  tlb_lookup(info, size, info.for_write, in.args[0], address, t1, t2);
+  const Xbyak::RegExp at = reg64(t1) + reg64(address);
   const bool avx = c_.features.avx;
   unsigned z = 64;
   switch (in.type) {
@@ -118,9 +139,8 @@ void Lowering::lower_store(const Inst& in) {
   const int data = is_imm ? kConstantReg : ra_.use(in.args[1]);
   const int t1 = ra_.scratch(), t2 = ra_.scratch();
   slow_stub(in, size, address, data, constant);
-  tlb_lookup(info, size, true, address, t1, t2);
-  c_.mov(reg64(t2), c_.qword[reg64(t1) + static_cast<int>(offsetof(TlbEntry, addend))]);
-  const Xbyak::RegExp at = reg64(t2) + reg64(address);
+  tlb_lookup(info, size, true, in.args[0], address, t1, t2);
+  const Xbyak::RegExp at = reg64(t1) + reg64(address);
   const bool avx = c_.features.avx;
   if (is_imm) {
     const auto k = static_cast<uint32_t>(imm);
