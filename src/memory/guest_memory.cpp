@@ -182,6 +182,7 @@ TlbEntry* GuestMemory::fill(VcpuContext& cpu, uint64_t address, Access access, u
   Translation t;
   if (!mmu_->translate(cpu, address, access, mode, false, t)) return nullptr;
   const uint64_t page = address & kPageMask;
+  fills_++;
   TlbEntry& e = cpu.tlb[mode].at(address);
   ModeTables& tables = tables_[mode];
   const auto index = static_cast<uint32_t>(&e - tables.entries);

@@ -83,6 +83,8 @@ class GuestMemory {
   // The entry that permits `access` to the page of `address`, filled where needed; nullptr with the
   // guest's fault raised.
   TlbEntry* lookup(VcpuContext& cpu, uint64_t address, Access access, unsigned mode) noexcept;
+  // How often an entry was filled, and so maybe another one evicted.
+  [[nodiscard]] uint64_t fills() const { return fills_; }
   // Physical address of an instruction fetch; false with the fault raised.
   bool fetch(VcpuContext& cpu, uint64_t address, unsigned mode, uint64_t& phys) noexcept;
   // Has the page been fetched from, and would its mapping outlive flush_tlb_local()?
@@ -121,6 +123,7 @@ class GuestMemory {
   std::vector<RamRange> ranges_;
   std::vector<uint8_t> page_flags_;  // by RAM page number
   std::vector<ModeTables> tables_;   // by MMU mode
+  uint64_t fills_ = 0;
   CodeObserver* observer_ = nullptr;
   DmaObserver* dma_observer_ = nullptr;
   Mmu* mmu_ = nullptr;

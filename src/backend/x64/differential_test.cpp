@@ -135,6 +135,7 @@ class Differential : public ::testing::TestWithParam<bool> {
     }
     EXPECT_EQ(0, std::memcmp(jit_.ram().data(), interp_.ram().data(), jit_.ram().size())) << "RAM differs";
     EXPECT_EQ(jit_.cpu().budget, interp_.cpu().budget);
+    EXPECT_EQ(jit_.walks(), interp_.walks()) << "page walks";
     // The interpreter's C++ compiler may run a 32-bit conversion beside a 64-bit one (intrinsics count
     // as pure), which raises Invalid too often: not compared where there is one.
     uint32_t flags = ~0u;
@@ -254,6 +255,92 @@ TEST_P(Differential, OverwrittenSlots) {
       }
     }
     b.exit_dispatch();
+    const auto verified = ir::verify(unit);
+    ASSERT_TRUE(verified.has_value()) << verified.error().message << "\n" << ir::print(unit);
+    ASSERT_TRUE(same(unit, seed)) << seed;
+  }
+}
+
+// Accesses at one base plus constants share a check: on ordinary pages, across their ends, on pages that
+// are read-only, not mapped, devices or code, with bases that wrap, and with few registers left.
+TEST_P(Differential, AccessGroups) {
+  constexpr Type kAccessTypes[] = {Type::I8, Type::I16, Type::I32, Type::I64, Type::F32, Type::F64, Type::V128};
+  for (uint64_t seed = 0; seed < 8000; seed++) {
+    ir::Unit unit;
+    RandomIr r(unit, seed);
+    unit.pc_offset = kPcOffset;
+    ir::Builder& b = r.builder();
+    b.begin_block();
+    b.insn(0x1000, 1);
+    const uint64_t near = r.random(4);  // how the bases lie within their pages
+    const auto random_base = [&]() -> uint64_t {
+      if (r.random(40) == 0) return 0 - r.random(64);
+      uint64_t base = (r.random(12) == 0 ? kRamAlias : kRamBase) + r.random(5) * kPageSize + r.random(kPageSize);
+      if (near == 0) base = (base & kPageMask) + kPageSize - 1 - r.random(64);
+      if (near == 1) base = (base & kPageMask) + 200;
+      return base & 0xffffffff;
+    };
+    // Slots that act as base registers.
+    constexpr uint32_t kBases = 3;
+    for (uint32_t i = 0; i < kBases; i++) {
+      b.set(slot_offset(Type::I64, i), b.i64(random_base()));
+      b.set(slot_offset(Type::I32, i), b.konst(Type::I32, random_base() & 0xffffffff));
+    }
+    // What keeps the registers busy.
+    std::vector<ir::Value> busy;
+    for (uint32_t n = r.random(3) == 0 ? 12 : 0; n > 0; n--) {
+      busy.push_back(b.add(b.get(Type::I64, slot_offset(Type::I64, 3 + n % 3)), b.i64(n)));
+    }
+    const uint64_t reach = uint64_t{1} << (3 + r.random(9));
+    const uint8_t mode = static_cast<uint8_t>(r.random(2));
+    for (uint64_t k = 4 + r.random(24); k > 0; k--) {
+      const auto which = static_cast<uint32_t>(r.random(kBases));
+      const Type word = r.random(2) == 0 ? Type::I32 : Type::I64;
+      const uint32_t slot = slot_offset(word, which);
+      const uint64_t what = r.random(24);
+      if (what < 3) {  // the base moves, by a constant or to somewhere else
+        const ir::Value base = b.get(word, slot);
+        const ir::Value delta = b.konst(word, r.random(2) == 0 ? 4 : (0 - r.random(24)) & ir::mask_of(word));
+        b.set(slot, r.random(4) == 0 ? b.konst(word, random_base() & ir::mask_of(word)) : b.add(base, delta));
+        continue;
+      }
+      if (what == 3) {
+        const ir::Value v = r.operand(Type::I64);
+        if (r.random(2) == 0) {
+          b.set(slot_offset(Type::I32, 5), b.call(kMix, {v, v, v, v}));
+        } else {
+          b.set(slot_offset(Type::I64, 5), b.call(kAddAll, {b.trunc(Type::I8, v), b.trunc(Type::I16, v),
+                                                            b.trunc(Type::I32, v), v}));
+        }
+        continue;
+      }
+      if (what == 4) {
+        b.call(kWriteSlot, {b.i64(random_base())});
+        continue;
+      }
+      ir::Value at = b.get(word, slot);
+      if (r.random(6) == 0) {
+        const ir::Value index = b.and_(b.get(word, slot_offset(word, 4)), b.konst(word, 15));
+        at = b.add(at, b.shift(ir::Op::shl, index, b.i8(2)));
+      }
+      const uint64_t displacement = r.random(reach);
+      if (r.random(4) != 0) {
+        at = r.random(2) == 0 ? b.add(at, b.konst(word, displacement)) : b.sub(at, b.konst(word, displacement));
+      }
+      if (word == Type::I32) at = b.zext(Type::I64, at);
+      const Type t = kAccessTypes[r.random(std::size(kAccessTypes))];
+      ir::MemInfo info;
+      info.mode = r.random(12) == 0 ? static_cast<uint8_t>(1 - mode) : mode;
+      if (r.random(3) == 0) {
+        b.store(at, r.random(3) == 0 && t != Type::V128 ? b.konst(t, r.random_bits(t)) : r.operand(t), info);
+      } else {
+        info.for_write = r.random(8) == 0;
+        b.set(slot_offset(t, 3 + static_cast<uint32_t>(r.random(3))), b.load(t, at, info));
+      }
+    }
+    ir::Value sum = b.i64(1);
+    for (const ir::Value v : busy) sum = b.binary(ir::Op::xor_, b.binary(ir::Op::mul, sum, b.i64(3)), v);
+    close(r, sum);
     const auto verified = ir::verify(unit);
     ASSERT_TRUE(verified.has_value()) << verified.error().message << "\n" << ir::print(unit);
     ASSERT_TRUE(same(unit, seed)) << seed;

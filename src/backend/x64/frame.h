@@ -34,6 +34,8 @@ struct SaveArea {
   alignas(16) uint8_t xmm[16][16];
   uint64_t exit_code;  // pack_exit() of a slow path that leaves the unit
   uint64_t exit_unit;
+  uint64_t borrowed[2];  // registers in use that the out-of-line access of a group's member needed
+  uint64_t address;      // kFrameAddress
 };
 
 inline constexpr int kGprSpills = 512;
@@ -52,6 +54,8 @@ static_assert(kFrameBytes % 16 == 0);
   (static_cast<int>(offsetof(::panda::VcpuContext, field)) - static_cast<int>(sizeof(::panda::VcpuContext)))
 
 inline constexpr uint8_t kConstantReg = 0xff;
+inline constexpr uint8_t kFrameAddress = 0xfd;  // SlowHeader::address: in SaveArea::address
+inline constexpr uint8_t kNoPointer = 0xff;
 inline constexpr uint8_t kLazyReg = 0xfe;  // the slot's value is what its LazyTokens come to
 
 // One slot to write before the slow path runs. Constants stand before all DirtySlots, in order.
@@ -89,7 +93,12 @@ struct SlowHeader {
   uint16_t dirty;
   uint16_t constants;
   uint32_t tokens;
-  uint32_t unused;
+  // Access groups (access_groups.h).
+  uint16_t pointers;    // registers that hold one: null after a TLB entry was filled
+  uint8_t pointer;      // the register of the access's own group, to be set if it may be; or kNoPointer
+  bool pointer_writes;  // and where the group's range is: this far before the address,
+  uint16_t offset;
+  uint16_t span;        // this long
   uint64_t constant;
 };
 

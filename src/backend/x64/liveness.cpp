@@ -89,7 +89,8 @@ void Liveness::forget_touched(const ir::HelperDesc& desc, const SlotMap& slots) 
   }
 }
 
-void Liveness::run(const ir::Unit& unit, const ir::Block& block, SlotMap& slots, std::vector<ValueInfo>& values) {
+void Liveness::run(const ir::Unit& unit, const ir::Block& block, const AccessGroups& groups, SlotMap& slots,
+                   std::vector<ValueInfo>& values) {
   std::fill(next_.begin(), next_.end(), NextAccess{});
   faults_.clear();
   uint32_t next_call = ~uint32_t{0};
@@ -144,8 +145,9 @@ void Liveness::run(const ir::Unit& unit, const ir::Block& block, SlotMap& slots,
       v.deferred = true;
       position = until;
     }
+    const AccessGroup* group = groups.of(i);
     for (unsigned a = 0; a < in.nargs; a++) {
-      ValueInfo& arg = values[in.args[a]];
+      ValueInfo& arg = values[a == 0 && group != nullptr ? group->root : in.args[a]];
       arg.uses++;
       arg.user = i;
       arg.last_use = std::max(arg.last_use, position);

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "backend/x64/access_groups.h"
 #include "ir/ir.h"
 
 namespace panda::x64 {
@@ -52,7 +53,9 @@ class SlotMap {
 class Liveness {
  public:
   // `values` has an entry per instruction of the unit; those of the block are filled in.
-  void run(const ir::Unit& unit, const ir::Block& block, SlotMap& slots, std::vector<ValueInfo>& values);
+  // A member of an access group needs its root instead of its address.
+  void run(const ir::Unit& unit, const ir::Block& block, const AccessGroups& groups, SlotMap& slots,
+           std::vector<ValueInfo>& values);
 
  private:
   struct NextAccess {

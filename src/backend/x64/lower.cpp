@@ -14,6 +14,7 @@ Assembler::Offset Lowering::run(const ir::Unit& unit, exec::TranslationUnit& han
   block_at_.assign(unit.blocks.size(), kNotYet);
   block_jumps_.clear();
   slow_stubs_.clear();
+  cold_accesses_.clear();
   dirty_.clear();
   tokens_.clear();
   cold_stubs_.clear();
@@ -25,11 +26,13 @@ Assembler::Offset Lowering::run(const ir::Unit& unit, exec::TranslationUnit& han
   count_references(unit);
   loop_exit_ = find_loop_exit();
   ra_.begin_unit(unit);
+  groups_.begin_unit(unit);
   for (block_ = 0; block_ < unit.blocks.size(); block_++) {
     const ir::Block& block = unit.blocks[block_];
     if (block.count == 0 || skipped_[block_] != 0) continue;
     block_at_[block_] = c_.here();
-    ra_.begin_block(block);
+    groups_.run(unit, block);
+    ra_.begin_block(block, groups_);
     if (loop_exit_ != ir::kNoValue) {
       ra_.begin_loop(block);
       loop_head_ = c_.here();
@@ -50,6 +53,7 @@ Assembler::Offset Lowering::run(const ir::Unit& unit, exec::TranslationUnit& han
   }
   for (const BlockJump& j : block_jumps_) c_.patch(j.after, block_at_[j.block]);
   emit_cold_stubs();
+  emit_cold_accesses();
   emit_slow_stubs();
   emit_tail();
   return entry;

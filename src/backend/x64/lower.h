@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "backend/x64/access_groups.h"
 #include "backend/x64/assembler.h"
 #include "backend/x64/frame.h"
 #include "backend/x64/reg_alloc.h"
@@ -56,6 +57,19 @@ class Lowering {
     uint32_t first_token;
     bool xmm;
   };
+  // A group member without its pointer.
+  struct ColdAccess {
+    Assembler::Offset jump;
+    uint32_t op;
+    uint32_t slow_stub;
+    RegAlloc::Location root;
+    int64_t displacement;  // from the root; of a first member from the range's beginning
+    uint64_t constant;
+    int pointer, data;
+    int address, entry;  // scratch registers
+    bool saves_address, saves_entry;
+    bool first, narrow;
+  };
   struct ColdStub {
     exec::Exit kind;
     Assembler::Offset jump;
@@ -97,9 +111,22 @@ class Lowering {
   // --- memory
   void tlb_lookup(const ir::MemInfo& info, unsigned size, bool write, ir::ValueId address_value, int address, int t1,
                   int t2);
+  void tlb_index(int to, int address);
+  // Displacement of a field of a TLB's first entry from the guest state.
+  [[nodiscard]] static constexpr int tlb_field(const ir::MemInfo& info, size_t field) {
+    return PANDA_CONTEXT(tlb) + static_cast<int>(info.mode * sizeof(TlbTable) + field);
+  }
+  unsigned emit_load(ir::Type t, int d, const Xbyak::RegExp& at);  // returns where the result's zero bits begin
+  void emit_store(ir::Type t, int data, uint64_t constant, const Xbyak::RegExp& at);
+  int lone_address(const Inst& in, AccessGroup* group);
   void slow_stub(const Inst& in, unsigned size, int address, int data, uint64_t constant);
-  void bind_slow_stub();
   void emit_slow_stubs();
+  // Several accesses with one check (lower_group.cpp).
+  [[nodiscard]] bool shares_check(const AccessGroup& group) const;
+  void add_displacement(int to, int from, int64_t displacement, bool narrow);
+  Xbyak::RegExp begin_shared(const Inst& in, AccessGroup& group, int data, uint64_t constant);
+  void end_shared(AccessGroup& group);
+  void emit_cold_accesses();
 
   // --- flow
   void jump_to(uint32_t block);
@@ -157,7 +184,9 @@ class Lowering {
   std::vector<uint32_t> references_;  // by block: branches to it
   std::vector<uint8_t> skipped_;      // by block: lone exits that became part of their branch
   std::vector<BlockJump> block_jumps_;
+  AccessGroups groups_;
   std::vector<SlowStub> slow_stubs_;
+  std::vector<ColdAccess> cold_accesses_;
   std::vector<RegAlloc::Binding> dirty_;
   std::vector<LazyToken> tokens_;
   std::vector<ColdStub> cold_stubs_;

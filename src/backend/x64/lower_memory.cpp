@@ -9,12 +9,16 @@ namespace panda::x64 {
 
 using ir::Type;
 
-namespace {
-// Displacement of a field of a TLB's first entry from the guest state.
-constexpr int tlb_field(const ir::MemInfo& info, size_t field) {
-  return PANDA_CONTEXT(tlb) + static_cast<int>(info.mode * sizeof(TlbTable) + field);
+void Lowering::tlb_index(int to, int address) {
+  constexpr unsigned kShift = 12 - kTlbEntryBits;
+  if (c_.features.bmi2) {
+    c_.rorx(reg64(to), reg64(address), kShift);  // what is rotated in at the top is masked away
+  } else {
+    c_.mov(reg64(to), reg64(address));
+    c_.shr(reg64(to), static_cast<int>(kShift));
+  }
+  c_.and_(reg32(to), static_cast<uint32_t>(kTlbIndexMask));
 }
-}  // namespace
 
 // Leaves the entry's addend in t1 and has jumped to the slow stub where the tag does not match.
 void Lowering::tlb_lookup(const ir::MemInfo& info, unsigned size, bool write, ir::ValueId address_value, int address,
@@ -39,14 +43,7 @@ void Lowering::tlb_lookup(const ir::MemInfo& info, unsigned size, bool write, ir
     c_.mov(reg64(t1), c_.qword[c_.rbp + (tlb_field(info, offsetof(TlbEntry, addend)) + entry)]);
     return;
   }
-  constexpr unsigned kShift = 12 - kTlbEntryBits;
-  if (c_.features.bmi2) {
-    c_.rorx(reg64(t1), reg64(address), kShift);  // what is rotated in at the top is masked away
-  } else {
-    c_.mov(reg64(t1), reg64(address));
-    c_.shr(reg64(t1), static_cast<int>(kShift));
-  }
-  c_.and_(reg32(t1), static_cast<uint32_t>(kTlbIndexMask));
+  tlb_index(t1, address);
   if (size == 1) {
     c_.mov(reg64(t2), reg64(address));
   } else {
@@ -68,6 +65,8 @@ void Lowering::slow_stub(const Inst& in, unsigned size, int address, int data, u
   stub.header.address = static_cast<uint8_t>(address);
   stub.header.data = static_cast<uint8_t>(data);
   stub.header.constant = constant;
+  stub.header.pointers = static_cast<uint16_t>(ra_.pointers());
+  stub.header.pointer = kNoPointer;
   stub.first_dirty = static_cast<uint32_t>(dirty_.size());
   stub.header.dirty = static_cast<uint16_t>(ra_.dirty_count());
   stub.first_token = static_cast<uint32_t>(tokens_.size());
@@ -86,30 +85,21 @@ void Lowering::slow_stub(const Inst& in, unsigned size, int address, int data, u
   slow_stubs_.push_back(stub);
 }
 
-void Lowering::lower_load(const Inst& in) {
-  const ir::MemInfo info = ir::MemInfo::unpack(in.imm);
-  const unsigned size = ir::size_bytes(in.type);
-  const bool vector = !ir::is_int(in.type);
-  const int address = ra_.use(in.args[0]);
-  const int t2 = ra_.scratch();
-  const int d = ra_.result(index_);
-  const int t1 = vector ? ra_.scratch() : d;
-  slow_stub(in, size, address, d, 0);
-  tlb_lookup(info, size, info.for_write, in.args[0], address, t1, t2);
-  const Xbyak::RegExp at = reg64(t1) + reg64(address);
+// --- the access itself
+
+unsigned Lowering::emit_load(Type t, int d, const Xbyak::RegExp& at) {
   const bool avx = c_.features.avx;
-  unsigned z = 64;
-  switch (in.type) {
+  switch (t) {
     case Type::I1:
     case Type::I8:
-      c_.movzx(reg32(d), c_.byte[at]), z = 8;
-      break;
+      c_.movzx(reg32(d), c_.byte[at]);
+      return 8;
     case Type::I16:
-      c_.movzx(reg32(d), c_.word[at]), z = 16;
-      break;
+      c_.movzx(reg32(d), c_.word[at]);
+      return 16;
     case Type::I32:
-      c_.mov(reg32(d), c_.dword[at]), z = 32;
-      break;
+      c_.mov(reg32(d), c_.dword[at]);
+      return 32;
     case Type::I64:
       c_.mov(reg64(d), c_.qword[at]);
       break;
@@ -123,50 +113,97 @@ void Lowering::lower_load(const Inst& in) {
       avx ? c_.vmovups(xmm(d), c_.ptr[at]) : c_.movups(xmm(d), c_.ptr[at]);
       break;
   }
+  return 64;
+}
+
+// `data` is kConstantReg where `constant` is stored.
+void Lowering::emit_store(Type t, int data, uint64_t constant, const Xbyak::RegExp& at) {
+  const bool avx = c_.features.avx;
+  const auto k = static_cast<uint32_t>(constant);
+  if (data != kConstantReg) {
+    if (ir::is_int(t)) {
+      c_.mov(c_.ptr[at], reg(data, t));
+    } else if (t == Type::F32) {
+      avx ? c_.vmovss(c_.dword[at], xmm(data)) : c_.movss(c_.dword[at], xmm(data));
+    } else if (t == Type::F64) {
+      avx ? c_.vmovsd(c_.qword[at], xmm(data)) : c_.movsd(c_.qword[at], xmm(data));
+    } else {
+      avx ? c_.vmovups(c_.ptr[at], xmm(data)) : c_.movups(c_.ptr[at], xmm(data));
+    }
+    return;
+  }
+  switch (ir::size_bytes(t)) {
+    case 1:
+      c_.mov(c_.byte[at], k & 0xff);
+      break;
+    case 2:
+      c_.mov(c_.word[at], k & 0xffff);
+      break;
+    case 4:
+      c_.mov(c_.dword[at], k);
+      break;
+    default:
+      c_.mov(c_.qword[at], constant);
+      break;
+  }
+}
+
+// --- the ops
+
+// The address of an access that is made by itself. A group's member has only its root.
+int Lowering::lone_address(const Inst& in, AccessGroup* group) {
+  if (group == nullptr) return ra_.use(in.args[0]);
+  const int root = ra_.use(group->root);
+  const int address = ra_.scratch();
+  add_displacement(address, root, groups_.displacement(index_), group->narrow);
+  group->members--;
+  return address;
+}
+
+void Lowering::lower_load(const Inst& in) {
+  const ir::MemInfo info = ir::MemInfo::unpack(in.imm);
+  const unsigned size = ir::size_bytes(in.type);
+  AccessGroup* group = groups_.of(index_);
+  if (group != nullptr && shares_check(*group)) {
+    const int d = ra_.result(index_);
+    const Xbyak::RegExp at = begin_shared(in, *group, d, 0);
+    const unsigned zero_from = emit_load(in.type, d, at);
+    end_shared(*group);
+    ra_.define(index_, d, zero_from);
+    return;
+  }
+  const int address = lone_address(in, group);
+  const int t2 = ra_.scratch();
+  const int d = ra_.result(index_);
+  const int t1 = ir::is_int(in.type) ? d : ra_.scratch();
+  slow_stub(in, size, address, d, 0);
+  tlb_lookup(info, size, info.for_write, in.args[0], address, t1, t2);
+  const unsigned zero_from = emit_load(in.type, d, reg64(t1) + reg64(address));
   slow_stubs_.back().resume = c_.here();
-  ra_.define(index_, d, z);
+  ra_.define(index_, d, zero_from);
 }
 
 void Lowering::lower_store(const Inst& in) {
   const ir::MemInfo info = ir::MemInfo::unpack(in.imm);
-  const Type t = in.type;
-  const unsigned size = ir::size_bytes(t);
-  const int address = ra_.use(in.args[0]);
+  const unsigned size = ir::size_bytes(in.type);
+  AccessGroup* group = groups_.of(index_);
+  const bool shared = group != nullptr && shares_check(*group);
+  const int address = shared ? -1 : lone_address(in, group);
   int32_t imm = 0;
   uint64_t constant = 0;
   const bool is_imm = ra_.is_imm32(in.args[1], &imm) && ra_.reg_of(in.args[1]) < 0;
-  if (is_imm) static_cast<void>(ra_.is_const(in.args[1], &constant));
+  if (is_imm) constant = static_cast<uint64_t>(int64_t{imm}) & ir::mask_of(in.type);
   const int data = is_imm ? kConstantReg : ra_.use(in.args[1]);
+  if (shared) {
+    const Xbyak::RegExp at = begin_shared(in, *group, data, constant);
+    emit_store(in.type, data, constant, at);
+    end_shared(*group);
+    return;
+  }
   const int t1 = ra_.scratch(), t2 = ra_.scratch();
   slow_stub(in, size, address, data, constant);
   tlb_lookup(info, size, true, in.args[0], address, t1, t2);
-  const Xbyak::RegExp at = reg64(t1) + reg64(address);
-  const bool avx = c_.features.avx;
-  if (is_imm) {
-    const auto k = static_cast<uint32_t>(imm);
-    switch (size) {
-      case 1:
-        c_.mov(c_.byte[at], k & 0xff);
-        break;
-      case 2:
-        c_.mov(c_.word[at], k & 0xffff);
-        break;
-      case 4:
-        c_.mov(c_.dword[at], k);
-        break;
-      default:
-        c_.mov(c_.qword[at], static_cast<uint64_t>(int64_t{imm}));
-        break;
-    }
-  } else if (ir::is_int(t)) {
-    c_.mov(c_.ptr[at], reg(data, t));
-  } else if (t == Type::F32) {
-    avx ? c_.vmovss(c_.dword[at], xmm(data)) : c_.movss(c_.dword[at], xmm(data));
-  } else if (t == Type::F64) {
-    avx ? c_.vmovsd(c_.qword[at], xmm(data)) : c_.movsd(c_.qword[at], xmm(data));
-  } else {
-    avx ? c_.vmovups(c_.ptr[at], xmm(data)) : c_.movups(c_.ptr[at], xmm(data));
-  }
+  emit_store(in.type, data, constant, reg64(t1) + reg64(address));
   slow_stubs_.back().resume = c_.here();
 }
 

@@ -16,13 +16,14 @@ void RegAlloc::begin_unit(const ir::Unit& unit) {
   slot_map_.clear();
 }
 
-void RegAlloc::begin_block(const ir::Block& block) {
-  liveness_.run(*unit_, block, slot_map_, values_);
+void RegAlloc::begin_block(const ir::Block& block, const AccessGroups& groups) {
+  liveness_.run(*unit_, block, groups, slot_map_, values_);
   slots_.assign(slot_map_.count(), Slot{});
   dirty_.clear();
   touched_.clear();
   free_ = kAllocatableGprs | kAllXmms;
   locked_ = 0;
+  pointers_ = 0;
   std::fill(std::begin(value_in_), std::end(value_in_), ir::kNoValue);
   for (auto& f : free_spills_) f.clear();
   next_spill_[0] = next_spill_[1] = 0;
@@ -33,6 +34,7 @@ void RegAlloc::end_op() {
     const int r = std::countr_zero(m);
     if (value_in_[r] == ir::kNoValue) free_ |= 1u << r;
   }
+  free_ &= ~pointers_;
   locked_ = 0;
   for (ValueId root : touched_) {
     if (dead(values_[root])) kill(root);
@@ -83,18 +85,26 @@ int RegAlloc::allocate(uint32_t allowed, uint32_t preferred) {
     uint64_t best_key = 0;
     for (uint32_t m = allowed & ~locked_; m != 0; m &= m - 1) {
       const int r = std::countr_zero(m);
+      if ((pointers_ >> r & 1) != 0) {  // comes back at the price of another check
+        if (best < 0) best = r;
+        continue;
+      }
       const ValueInfo& v = values_[value_in_[r]];
       uint64_t rank = v.home != kNoSlot || v.spill >= 0 ? 2 : 1;
       if (v.last_use < now_) rank = v.home != kNoSlot ? 5 : 3;
       if (is_konst(value_in_[r])) rank = 4;
       const uint64_t key = rank << 32 | v.last_use;
-      if (best < 0 || key > best_key) {
+      if (best < 0 || ((pointers_ >> best & 1) != 0 ? rank >= 2 : key > best_key)) {
         best = r;
         best_key = key;
       }
     }
     PANDA_CHECK(best >= 0);
-    evict(best);
+    if ((pointers_ >> best & 1) != 0) {
+      drop_pointer(best);
+    } else {
+      evict(best);
+    }
     candidates = 1u << best;
   } else if ((candidates & preferred) != 0) {
     candidates &= preferred;
@@ -332,6 +342,7 @@ void RegAlloc::alias(ValueId value, ValueId of) {
 }
 
 void RegAlloc::fixed(int reg) {
+  drop_pointer(reg);
   const ValueId root = value_in_[reg];
   if (root != ir::kNoValue) {
     PANDA_CHECK((locked_ >> reg & 1) == 0);
@@ -359,6 +370,44 @@ void RegAlloc::move(ValueId value, int to) {
   }
 }
 
+// --- pointers
+
+int RegAlloc::find_pointer(uint16_t group) const {
+  for (uint32_t m = pointers_; m != 0; m &= m - 1) {
+    const int r = std::countr_zero(m);
+    if (pointer_in_[r] == group) return r;
+  }
+  return -1;
+}
+
+int RegAlloc::pointer(uint16_t group) {
+  const int r = find_pointer(group);
+  if (r >= 0) lock(r);
+  return r;
+}
+
+int RegAlloc::new_pointer(uint16_t group) {
+  const int r = scratch();
+  pointers_ |= 1u << r;
+  pointer_in_[r] = group;
+  return r;
+}
+
+RegAlloc::Location RegAlloc::location(ValueId value) const {
+  const ValueInfo& v = values_[values_[value].root];
+  if (v.reg >= 0) return {v.reg, false, 0};
+  if (v.spill >= 0) return {-1, true, v.spill * 8};
+  PANDA_CHECK(v.home != kNoSlot);
+  return {-1, false, slot_map_.offset(v.home)};
+}
+
+int RegAlloc::cold_scratch(uint32_t taken, bool* busy) const {
+  const uint32_t allowed = kAllocatableGprs & ~taken;
+  const uint32_t idle = allowed & free_ & ~locked_;
+  *busy = idle == 0;
+  return std::countr_zero(idle != 0 ? idle : allowed);
+}
+
 // --- calls
 
 void RegAlloc::save_for_call() {
@@ -367,6 +416,7 @@ void RegAlloc::save_for_call() {
     const ValueId root = value_in_[r];
     locked_ &= ~(1u << r);
     if (root == ir::kNoValue) {
+      if (r < 16) drop_pointer(r);
       free_ |= 1u << r;
       continue;
     }

@@ -24,7 +24,7 @@ class RegAlloc {
   explicit RegAlloc(Assembler& assembler) : c_(assembler) {}
 
   void begin_unit(const ir::Unit& unit);
-  void begin_block(const ir::Block& block);
+  void begin_block(const ir::Block& block, const AccessGroups& groups);
   void begin_op(uint32_t index) { now_ = index; }
   void end_op();
 
@@ -54,6 +54,21 @@ class RegAlloc {
   // Takes this general register, moving out what is there. Call before any use() of the op.
   void fixed(int reg);
   void move(ir::ValueId v, int to);  // v into a register taken by fixed(), scratch() or result()
+
+  // --- pointers of access groups: they may be gone whenever another op has been lowered
+  [[nodiscard]] bool has_pointer(uint16_t group) const { return find_pointer(group) >= 0; }
+  int pointer(uint16_t group);      // its register, or -1
+  int new_pointer(uint16_t group);  // a register for it
+  void drop_pointer(int reg) { pointers_ &= ~(1u << reg); }  // at the end of the op
+  [[nodiscard]] uint32_t pointers() const { return pointers_; }
+  struct Location {
+    int reg;  // -1: in memory
+    bool in_frame;
+    int offset;
+  };
+  [[nodiscard]] Location location(ir::ValueId v) const;
+  // A general register outside `taken` for out-of-line code, which must save it where it is busy.
+  int cold_scratch(uint32_t taken, bool* busy) const;
 
   // --- guest state
   void get(ir::ValueId v, uint64_t offset);
@@ -98,6 +113,7 @@ class RegAlloc {
     bool written = false;         // carried, and set in the loop
   };
 
+  [[nodiscard]] int find_pointer(uint16_t group) const;
   int allocate(uint32_t allowed, uint32_t preferred);
   int allocate_for(ir::ValueId root);
   void evict(int reg);
@@ -131,6 +147,8 @@ class RegAlloc {
   ir::ValueId value_in_[32] = {};
   uint32_t free_ = 0;
   uint32_t locked_ = 0;
+  uint32_t pointers_ = 0;        // registers of access groups; no value is in them
+  uint16_t pointer_in_[16] = {};  // the group's number
 };
 
 }  // namespace panda::x64

@@ -1,12 +1,15 @@
 // The C++ half of the soft-TLB miss: reads the description that lies before the stub's call, brings
 // the guest state up to date, makes the access, puts the result where the code expects it.
 #include <array>
+#include <bit>
 #include <cstring>
 
 #include "backend/x64/frame.h"
 #include "base/check.h"
+#include "base/types.h"
 #include "ir/fold.h"
 #include "memory/access.h"
+#include "memory/guest_memory.h"
 
 namespace panda::x64 {
 namespace {
@@ -74,6 +77,15 @@ void write_dirty_slots(uint8_t* state, const uint8_t* header, const SlowHeader& 
   }
 }
 
+// Host address of a group's range, if all of it is on one page that may be accessed directly; else 0.
+uint64_t range_pointer(VcpuContext& cpu, const SlowHeader& h, uint64_t address) {
+  const uint64_t begin = address - h.offset;
+  const TlbEntry& e = cpu.tlb[ir::MemInfo::unpack(h.mem_info).mode].at(begin);
+  const uint64_t tag = h.pointer_writes ? e.write_tag : e.read_tag;
+  const bool on_one_page = ((begin + h.span - 1) & kPageMask) == (begin & kPageMask);
+  return on_one_page && tag == (begin & kPageMask) ? e.addend + begin : 0;
+}
+
 }  // namespace
 
 extern "C" uint32_t panda_x64_slow_access(void* state, const uint8_t* resume, SaveArea* save) noexcept {
@@ -82,7 +94,8 @@ extern "C" uint32_t panda_x64_slow_access(void* state, const uint8_t* resume, Sa
   SlowHeader h;
   std::memcpy(&h, header, sizeof h);
   write_dirty_slots(static_cast<uint8_t*>(state), header, h, *save);
-  const uint64_t address = save->gpr[h.address];
+  const uint64_t address = h.address == kFrameAddress ? save->address : save->gpr[h.address];
+  const uint64_t fills = cpu.memory->fills();
   if (h.is_store != 0) {
     uint64_t value = h.constant;
     if (h.data != kConstantReg) {
@@ -110,7 +123,13 @@ extern "C" uint32_t panda_x64_slow_access(void* state, const uint8_t* resume, Sa
       }
     }
   }
-  if (cpu.exit_request == 0) return 0;
+  if (cpu.exit_request == 0) {
+    if (cpu.memory->fills() != fills) {
+      for (unsigned m = h.pointers; m != 0; m &= m - 1) save->gpr[std::countr_zero(m)] = 0;
+    }
+    if (h.pointer != kNoPointer) save->gpr[h.pointer] = range_pointer(cpu, h, address);
+    return 0;
+  }
   save->exit_code = pack_exit(exec::Exit::Request, h.insn);
   save->exit_unit = reinterpret_cast<uint64_t>(h.unit);
   return 1;

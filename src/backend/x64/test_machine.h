@@ -13,13 +13,19 @@
 
 namespace panda::test {
 
-// Identity-maps four pages at kRamBase; the third is read-only, the fourth not mapped in mode 1.
+inline constexpr uint64_t kRamAlias = kRamBase + kTlbEntries * kPageSize;
+
+// Maps the pages of RAM from kRamBase on; the third is read-only, the fourth not mapped in mode 1. The
+// fifth is a device. The same again at kRamAlias, where it competes for the same TLB entries.
 class TestMmu final : public Mmu {
  public:
+  uint64_t walks = 0;
+
   bool translate(VcpuContext& cpu, uint64_t address, Access access, unsigned mode, bool probe,
                  Translation& out) noexcept override {
-    const uint64_t page = (address - kRamBase) >> kPageBits;
-    const bool ok = page < 4 && !(page == 2 && access == Access::Write) && !(page == 3 && mode == 1);
+    walks++;
+    const uint64_t page = (address - (address >= kRamAlias ? kRamAlias : kRamBase)) >> kPageBits;
+    const bool ok = page < 5 && !(page == 2 && access == Access::Write) && !(page == 3 && mode == 1);
     if (!ok) {
       if (!probe) cpu.request(ExitRequest::Fault);
       return false;
@@ -49,6 +55,7 @@ class TestMachine {
   TestMachine(const TestMachine&) = delete;
   TestMachine& operator=(const TestMachine&) = delete;
 
+  [[nodiscard]] uint64_t walks() const { return mmu_.walks; }
   [[nodiscard]] VcpuContext& cpu() { return *cpu_; }
   [[nodiscard]] exec::Backend& backend() { return *backend_; }
   [[nodiscard]] uint8_t* state() { return static_cast<uint8_t*>(cpu_->state()); }
@@ -81,6 +88,10 @@ class TestMachine {
     }
     for (uint8_t& byte : ram()) byte = static_cast<uint8_t>(r.random(256));
     memory_->flush_tlb(*cpu_);
+    mmu_.walks = 0;
+    // In some runs the second page holds code.
+    memory_->clear_code_page(kPageSize);
+    if (seed % 3 == 0) memory_->mark_code_page(*cpu_, kPageSize);
     cpu_->exit_request = 0;
     cpu_->exact = 0;
     cpu_->guest_mxcsr =

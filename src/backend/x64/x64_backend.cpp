@@ -41,6 +41,7 @@ class X64Backend final : public exec::Backend {
     first_unit_ = asm_.here();
     if (std::getenv("PANDA_PERF_MAP") != nullptr) {
       perf_map_.reset(std::fopen(("/tmp/perf-" + std::to_string(getpid()) + ".map").c_str(), "we"));
+      if (perf_map_ != nullptr) std::setvbuf(perf_map_.get(), nullptr, _IOLBF, 0);  // readable while we run
     }
   }
 
