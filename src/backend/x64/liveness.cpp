@@ -28,6 +28,13 @@ void SlotMap::clear() {
   offsets_.clear();
 }
 
+bool is_scaled_index(const ir::Unit& unit, ir::ValueId v) {
+  const Inst& in = unit.insts[v];
+  if (in.op != Op::shl || ir::size_bytes(in.type) < 4) return false;
+  const Inst& count = unit.insts[in.args[1]];
+  return count.op == Op::konst && count.imm >= 1 && count.imm <= 3;
+}
+
 namespace {
 
 bool is_zero(const ir::Unit& unit, ir::ValueId v) { return unit.insts[v].op == Op::konst && unit.insts[v].imm == 0; }
@@ -40,6 +47,11 @@ uint32_t deferred_until(const ir::Unit& unit, const Inst& in, uint32_t index, co
   const Inst& user = unit.insts[v.user];
   const bool conditional = (user.op == Op::brc || user.op == Op::select) && user.args[0] == index;
   if (in.op == Op::icmp || (in.op == Op::trunc && in.type == Type::I1)) return conditional ? v.last_use : 0;
+  // A scaled index added to something: LEA.
+  if (is_scaled_index(unit, index) && user.op == Op::add &&
+      (user.args[1] == index || !is_scaled_index(unit, user.args[1]))) {
+    return v.last_use;
+  }
   // x & y compared with zero: TEST.
   if (in.op == Op::and_ && in.type != Type::I1 && user.op == Op::icmp && user.args[0] == index &&
       is_zero(unit, user.args[1]) && user.imm <= static_cast<uint64_t>(ir::Cond::Ne)) {

@@ -50,6 +50,9 @@ class SlotMap {
   std::vector<uint16_t> offsets_;
 };
 
+// x << 1 to x << 3 of 32 or 64 bits: what an address can hold.
+[[nodiscard]] bool is_scaled_index(const ir::Unit& unit, ir::ValueId v);
+
 class Liveness {
  public:
   // `values` has an entry per instruction of the unit; those of the block are filled in.

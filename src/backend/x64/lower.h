@@ -91,6 +91,7 @@ class Lowering {
   [[nodiscard]] Xbyak::Reg reg_op(int r, ir::Type t) const;  // 64 bits for I64, else 32
   [[nodiscard]] unsigned zero_from(ir::ValueId v) const;
   void alu(const Inst& in, bool commutative, AluOp op, AluImm imm, unsigned result_zero_from);
+  void add_scaled(const Inst& in, ir::ValueId base, ir::ValueId scaled);
   void shift(const Inst& in, Shift kind);
   void shift_by_constant(const Inst& in, Shift kind, unsigned count);
   void shift_by_cl(const Inst& in, Shift kind);

@@ -77,8 +77,27 @@ void Lowering::alu(const Inst& in, bool commutative, AluOp op, AluImm op_imm, un
   [](Assembler& c, const Operand& d, const Operand& s) { c.insn(d, s); },       \
       [](Assembler& c, const Operand& d, uint32_t value) { c.insn(d, value); }
 
+void Lowering::add_scaled(const Inst& in, ir::ValueId base, ir::ValueId scaled) {
+  const Inst& shift = unit_->insts[scaled];
+  const int factor = 1 << unit_->insts[shift.args[1]].imm;
+  const int index = ra_.use(shift.args[0]);
+  int32_t imm = 0;
+  const bool is_imm = ra_.is_imm32(base, &imm);
+  const int r = is_imm ? -1 : ra_.use(base);
+  const int d = ra_.result(index_);
+  if (is_imm) {
+    c_.lea(reg_op(d, in.type), c_.ptr[reg64(index) * factor + imm]);
+  } else {
+    c_.lea(reg_op(d, in.type), c_.ptr[reg64(r) + reg64(index) * factor]);
+  }
+  ra_.define(index_, d, in.type == Type::I64 ? 64 : 32);
+}
+
 void Lowering::lower_add(const Inst& in) {
   ir::ValueId a = in.args[0], b = in.args[1];
+  for (const auto& [other, scaled] : {std::pair{a, b}, std::pair{b, a}}) {
+    if (ra_.info(scaled).deferred) return add_scaled(in, other, scaled);
+  }
   if (ra_.is_const(a)) std::swap(a, b);
   int32_t imm;
   if (!ra_.dies(a) && !ra_.is_const(a)) {
