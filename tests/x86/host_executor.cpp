@@ -8,6 +8,7 @@
 #include <ucontext.h>
 #include <xbyak/xbyak.h>
 
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>

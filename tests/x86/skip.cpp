@@ -147,6 +147,16 @@ void forgive(const Form& form, const Encoded& code, const MachineState& before, 
       // AMD switches to MMX before the conversion raises its exception; a fault should change nothing.
       if (host.outcome == Outcome::FpError) take_x87(ours, host);
       break;
+    case ZYDIS_MNEMONIC_SHA1RNDS4:
+    case ZYDIS_MNEMONIC_SHA1NEXTE:
+    case ZYDIS_MNEMONIC_SHA1MSG1:
+    case ZYDIS_MNEMONIC_SHA1MSG2:
+    case ZYDIS_MNEMONIC_SHA256RNDS2:
+    case ZYDIS_MNEMONIC_SHA256MSG1:
+    case ZYDIS_MNEMONIC_SHA256MSG2:
+      // AMD takes these operands wherever they lie; the manual wants them aligned (SDM vol. 2, table 2-21).
+      if (code.memory % 16 != 0 && host.outcome == Outcome::Done && ours.outcome == Outcome::Protection) host = ours;
+      break;
     default:
       break;
   }
@@ -168,7 +178,9 @@ bool host_differs(ZydisMnemonic m) {
   static const ZydisMnemonic kOnes[] = {M(NOP),       M(FCOMI),    M(FCOMIP),    M(FUCOMI),   M(FUCOMIP),
                                         M(F2XM1),     M(FYL2X),    M(FYL2XP1),   M(FSIN),     M(FCOS),
                                         M(FSINCOS),   M(FPTAN),    M(FPATAN),    M(CVTPI2PS), M(CVTPS2PI),
-                                        M(CVTTPS2PI), M(CVTPD2PI), M(CVTTPD2PI), M(CVTPI2PD)};
+                                        M(CVTTPS2PI), M(CVTPD2PI), M(CVTTPD2PI), M(CVTPI2PD), M(SHA1RNDS4),
+                                        M(SHA1NEXTE), M(SHA1MSG1), M(SHA1MSG2),  M(SHA256RNDS2), M(SHA256MSG1),
+                                        M(SHA256MSG2)};
 #undef M
   return std::ranges::find(kOnes, m) != std::end(kOnes);
 }

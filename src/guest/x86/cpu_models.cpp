@@ -36,7 +36,7 @@ constexpr CpuModel kModels[] = {
 constexpr uint32_t kModelCount = sizeof kModels / sizeof *kModels;
 
 // Means nothing to a CPU that has no 64-bit mode.
-constexpr std::string_view kLongModeOnly[] = {"lm", "syscall", "cx16", "lahf_lm", "fsgsbase", "pdpe1gb"};
+constexpr std::string_view kLongModeOnly[] = {"lm", "syscall", "cx16", "lahf_lm", "fsgsbase", "pdpe1gb", "pcid"};
 
 const FeatureBit* find_feature(std::string_view name) {
   for (const FeatureBit& f : kFeatures) {

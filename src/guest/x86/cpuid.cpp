@@ -104,7 +104,8 @@ CpuidResult cpuid(const State& s, uint32_t leaf, uint32_t subleaf) {
     case 2: return {.eax = 1};
     case 4: return cache(subleaf);
     case 6: return {.eax = cpuid_word(s, kLeaf6Eax)};
-    case 7: return subleaf == 0 ? CpuidResult{.ebx = cpuid_word(s, kLeaf7Ebx)} : CpuidResult{};
+    case 7: return subleaf == 0 ? CpuidResult{.ebx = cpuid_word(s, kLeaf7Ebx), .ecx = cpuid_word(s, kLeaf7Ecx)}
+                                : CpuidResult{};
     case 0xd: return extended_state(s, subleaf);
     // TSC and its crystal both run at the virtual clock's rate, so that nothing need be calibrated.
     case 0x15: return {.eax = 1, .ebx = 1, .ecx = static_cast<uint32_t>(kTscHz)};

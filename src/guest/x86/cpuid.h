@@ -11,7 +11,8 @@
 namespace panda::x86 {
 
 enum CpuidWord : unsigned {
-  kLeaf1Edx, kLeaf1Ecx, kLeaf7Ebx, kLeafExt1Edx, kLeafExt1Ecx, kLeafXsave1Eax, kLeafExt7Edx, kLeaf6Eax, kCpuidWords,
+  kLeaf1Edx, kLeaf1Ecx, kLeaf7Ebx, kLeafExt1Edx, kLeafExt1Ecx, kLeafXsave1Eax, kLeafExt7Edx, kLeaf6Eax, kLeaf7Ecx,
+  kCpuidWords,
 };
 
 [[nodiscard]] inline uint32_t cpuid_word(const State& s, CpuidWord w) {

@@ -56,7 +56,7 @@ void X86Frontend::begin_unit(const exec::UnitKey&) { known_ = {}; }
 
 void X86Frontend::read_features(const State& s) {
   features_ = 0;
-  for (unsigned f = 0; f <= static_cast<unsigned>(Feature::Prefetchw); ++f) {
+  for (unsigned f = 0; f < static_cast<unsigned>(Feature::kCount); ++f) {
     if (f == 0 || has_feature(s, static_cast<Feature>(f))) features_ |= uint64_t{1} << f;
   }
   features_read_ = true;

@@ -22,7 +22,7 @@ uint32_t cr4_defined(const State& s) {
        if_bit(kLeaf1Edx, 6, kCr4Pae) | if_bit(kLeaf1Edx, 13, kCr4Pge) | if_bit(kLeaf1Edx, 24, kCr4Osfxsr) |
        if_bit(kLeaf1Edx, 25, kCr4Osxmmexcpt) | if_bit(kLeaf1Ecx, 26, kCr4Osxsave) |
        if_bit(kLeaf7Ebx, 0, kCr4Fsgsbase) | if_bit(kLeaf7Ebx, 7, kCr4Smep) | if_bit(kLeaf7Ebx, 20, kCr4Smap) |
-       if_bit(kLeaf1Edx, 7, kCr4Mce);
+       if_bit(kLeaf1Edx, 7, kCr4Mce) | if_bit(kLeaf7Ecx, 2, kCr4Umip) | if_bit(kLeaf1Ecx, 17, kCr4Pcide);
   return v;
 }
 
@@ -63,7 +63,7 @@ bool write_cr0(Cpu cpu, uint64_t value) {
     efer |= kEferLma;
   }
   if (paging_off) {
-    if ((s.hflags & kModeCs64) != 0) return raise(cpu, kGP, uint16_t{0});
+    if ((s.hflags & kModeCs64) != 0 || (cpu.cr(4) & kCr4Pcide) != 0) return raise(cpu, kGP, uint16_t{0});
     efer &= ~kEferLma;
   }
   const uint64_t changed = value ^ old;
@@ -84,7 +84,10 @@ bool write_cr4(Cpu cpu, uint64_t value) {
   if ((value & ~uint64_t{cr4_defined(s)}) != 0) return raise(cpu, kGP, uint16_t{0});
   const uint64_t changed = value ^ old;
   if ((changed & kCr4Pae) != 0 && (value & kCr4Pae) == 0 && long_mode(s)) return raise(cpu, kGP, uint16_t{0});
-  constexpr uint32_t kPaging = kCr4Pse | kCr4Pae | kCr4Pge | kCr4Smep;
+  if ((changed & value & kCr4Pcide) != 0 && (!long_mode(s) || (cpu.cr(3) & 0xfff) != 0)) {
+    return raise(cpu, kGP, uint16_t{0});
+  }
+  constexpr uint32_t kPaging = kCr4Pse | kCr4Pae | kCr4Pge | kCr4Smep | kCr4Pcide;
   if ((changed & kPaging) != 0 && pae_paging(cpu.cr(0), value, s.efer) && !load_pdptes(cpu, cpu.cr(3))) return false;
   cpu.set_cr(4, value);
   if ((changed & (kPaging | kCr4Smap)) != 0) flush_translations(cpu);
@@ -98,6 +101,8 @@ bool load_cr3(Cpu cpu, uint64_t value) noexcept {
   State& s = cpu.s();
   VcpuContext& c = cpu.context();
   if (long_mode(s)) {
+    // Bit 63 asks to keep the translations of the PCID: a hint that is not taken, and not stored.
+    if ((cpu.cr(4) & kCr4Pcide) != 0) value &= ~(uint64_t{1} << 63);
     if ((value & ~physical_mask(s)) != 0) return raise(cpu, kGP, uint16_t{0});
   } else {
     value &= 0xffff'ffff;
@@ -186,6 +191,7 @@ void update_flow_hflags(Cpu cpu) noexcept {
   const uint64_t cr4 = cpu.cr(4);
   if ((cr4 & kCr4Smap) != 0 && (eflags & kACflag) == 0 && cpl != 3) h |= kModeSmap;
   if ((eflags & kACflag) != 0 && cpl == 3 && (cpu.cr(0) & kCr0Am) != 0) h |= kModeAc;
+  if ((cr4 & kCr4Umip) != 0 && cpl != 0) h |= kModeUmip;
   s.hflags = h;
 }
 
@@ -248,6 +254,7 @@ void reset(Cpu cpu) noexcept {
   s.a20_mask = -1;
   s.pat = 0x0007'0406'0007'0406;
   s.misc_enable = 1;  // fast strings
+  s.random_ = 0x50414e4441;
   s.exception_index = -1;
   s.old_exception = -1;
   fpu_reset(cpu);

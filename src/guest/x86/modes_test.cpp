@@ -142,6 +142,27 @@ TEST_F(Modes, Msrs) {
   take_fault();
 }
 
+// Every feature that a model announces has its instructions or control bits, and no other does.
+TEST_F(Modes, ControlBitsFollowTheFeatures) {
+  struct Case {
+    const char* cpu;
+    uint64_t cr4;
+    bool there;
+  };
+  const Case kCases[] = {{"max", kCr4Pcide, true},          {"max,-pcid", kCr4Pcide, false},
+                         {"max", kCr4Umip, true},           {"max,-umip", kCr4Umip, false},
+                         {"max", kCr4Fsgsbase, true},       {"x86-64-v2", kCr4Fsgsbase, false},
+                         {"x86-64-v2,+umip", kCr4Umip, true}, {"x86-64-v2", kCr4Pcide, false}};
+  for (const Case& c : kCases) {
+    boot(true);
+    long_mode_on();
+    apply_cpu(s(), *parse_cpu(c.cpu, true));
+    const bool ok = write_cr(cpu(), 4, cpu().cr(4) | c.cr4);
+    EXPECT_EQ(ok, c.there) << c.cpu << " " << c.cr4;
+    if (!ok) take_fault();
+  }
+}
+
 TEST(CpuModels, ParseAndErrors) {
   EXPECT_TRUE(parse_cpu("", true));
   EXPECT_TRUE(parse_cpu("qemu64", true));
@@ -159,6 +180,16 @@ TEST(CpuModels, ParseAndErrors) {
   EXPECT_FALSE(parse_cpu("max,sse2", true));
   EXPECT_FALSE(parse_cpu("max,", true));
   EXPECT_FALSE(parse_cpu("qemu32,+lm", false));
+  EXPECT_FALSE(parse_cpu("qemu32,+pcid", false));
+  const auto more = parse_cpu("x86-64-v2,+aes,+pclmulqdq,+sha-ni,+rdrand,+rdseed,+rdpid,+invpcid,+clwb,+clflushopt", true);
+  ASSERT_TRUE(more);
+  State u{};
+  u.is_64bit_target = 1;
+  apply_cpu(u, *more);
+  EXPECT_EQ(cpuid(u, 1, 0).ecx & (1u << 1 | 1u << 25 | 1u << 30), 1u << 1 | 1u << 25 | 1u << 30);
+  EXPECT_EQ(cpuid(u, 7, 0).ebx & (1u << 10 | 1u << 18 | 1u << 23 | 1u << 24 | 1u << 29),
+            1u << 10 | 1u << 18 | 1u << 23 | 1u << 24 | 1u << 29);
+  EXPECT_EQ(cpuid(u, 7, 0).ecx, 1u << 22);
   const auto m = parse_cpu("max", false);
   ASSERT_TRUE(m);
   State t{};

@@ -227,4 +227,20 @@ void invalidate_page(Cpu cpu, uint64_t address) noexcept {
   else if (c.memory != nullptr) c.memory->flush_tlb_page(c, address);
 }
 
+// Translations are kept for the current PCID alone: the soft TLB has no tags, and a load of CR3 drops all
+// that are not global, as a processor may at any time.
+bool invalidate_pcid(Cpu cpu, uint64_t type, uint64_t pcid, uint64_t address) noexcept {
+  constexpr uint64_t kAddress = 0, kContext = 1, kAllAndGlobal = 2, kAll = 3;
+  const bool enabled = (cpu.cr(4) & kCr4Pcide) != 0;
+  const bool named = type == kAddress || type == kContext;
+  if (type > kAll || pcid >> 12 != 0 || (named && !enabled && pcid != 0)) return raise(cpu, kGP, uint16_t{0});
+  if (type == kAddress && long_mode(cpu.s()) && !is_canonical(address)) return raise(cpu, kGP, uint16_t{0});
+  const bool current = !enabled || (cpu.cr(3) & 0xfff) == pcid;
+  if (type == kAddress && current) invalidate_page(cpu, address);
+  if (type == kContext && current) flush_local_translations(cpu);
+  if (type == kAll) flush_local_translations(cpu);
+  if (type == kAllAndGlobal) flush_translations(cpu);
+  return true;
+}
+
 }  // namespace panda::x86

@@ -138,5 +138,130 @@ TEST_F(Paging, InvlpgDropsWholeLargePages) {
   EXPECT_EQ(v, 0x22222222u);
 }
 
+// What CR3 loads, INVPCID and INVLPG drop and keep.
+class Retention : public Paging {
+ protected:
+  static constexpr uint64_t kGlobal = 0x800000, kLocal = 0x801000, kTable = 0x103000, kOtherRoot = 0x110000;
+  void SetUp() override {
+    Paging::SetUp();
+    long_mode_on();
+    put<uint64_t>(0x102000 + 4 * 8, kTable | 7);
+    map(0x201, 0x202);
+    // The other address space maps the test's low memory alike and nothing at kGlobal and kLocal.
+    put<uint64_t>(kOtherRoot, 0x111000 | 7);
+    put<uint64_t>(0x111000, 0x112000 | 7);
+    for (unsigned i = 0; i < 4; i++) put<uint64_t>(0x112000 + i * 8, uint64_t{i} << 21 | 0x87);
+    put<uint32_t>(0x201000, 0x11111111);
+    put<uint32_t>(0x202000, 0x22222222);
+    put<uint32_t>(0x301000, 0x33333333);
+    put<uint32_t>(0x302000, 0x44444444);
+  }
+  void map(uint64_t global_frame, uint64_t local_frame) {
+    put<uint64_t>(kTable, global_frame << 12 | 0x107);
+    put<uint64_t>(kTable + 8, local_frame << 12 | 7);
+  }
+  uint32_t read(uint64_t address) {
+    uint32_t v = 0;
+    EXPECT_TRUE(read_linear(cpu(), address, kMmuKernelNoSmap, v));
+    return v;
+  }
+  void touch_then_move() {
+    map(0x201, 0x202);
+    ASSERT_TRUE(write_cr(cpu(), 3, cpu().cr(3)));
+    flush_translations(cpu());
+    EXPECT_EQ(read(kGlobal), 0x11111111u);
+    EXPECT_EQ(read(kLocal), 0x22222222u);
+    map(0x301, 0x302);
+    EXPECT_EQ(read(kGlobal), 0x11111111u) << "stale until something is flushed";
+    EXPECT_EQ(read(kLocal), 0x22222222u);
+  }
+};
+
+TEST_F(Retention, LoadingCr3KeepsGlobalPages) {
+  touch_then_move();
+  ASSERT_TRUE(write_cr(cpu(), 3, kOtherRoot));
+  EXPECT_EQ(read(kGlobal), 0x11111111u) << "though this address space does not map it";
+  EXPECT_FALSE(translate(kLocal, Access::Read, kMmuKernelNoSmap));
+  take_fault();
+  ASSERT_TRUE(write_cr(cpu(), 3, 0x100000));
+  EXPECT_EQ(read(kGlobal), 0x11111111u);
+  EXPECT_EQ(read(kLocal), 0x44444444u);
+}
+
+TEST_F(Retention, WithoutPgeNothingIsGlobal) {
+  ASSERT_TRUE(write_cr(cpu(), 4, cpu().cr(4) & ~uint64_t{kCr4Pge}));
+  touch_then_move();
+  ASSERT_TRUE(write_cr(cpu(), 3, 0x100000));
+  EXPECT_EQ(read(kGlobal), 0x33333333u);
+}
+
+TEST_F(Retention, ChangingPgeDropsGlobalPages) {
+  touch_then_move();
+  ASSERT_TRUE(write_cr(cpu(), 4, cpu().cr(4) & ~uint64_t{kCr4Pge}));
+  ASSERT_TRUE(write_cr(cpu(), 4, cpu().cr(4) | kCr4Pge));
+  EXPECT_EQ(read(kGlobal), 0x33333333u);
+}
+
+TEST_F(Retention, InvlpgDropsGlobalPages) {
+  touch_then_move();
+  invalidate_page(cpu(), kGlobal + 0x123);
+  EXPECT_EQ(read(kGlobal), 0x33333333u);
+}
+
+TEST_F(Retention, InvpcidTypes) {
+  touch_then_move();
+  ASSERT_TRUE(invalidate_pcid(cpu(), 0, 0, kLocal));
+  EXPECT_EQ(read(kLocal), 0x44444444u);
+  EXPECT_EQ(read(kGlobal), 0x11111111u);
+  touch_then_move();
+  ASSERT_TRUE(invalidate_pcid(cpu(), 1, 0, 0));
+  EXPECT_EQ(read(kLocal), 0x44444444u);
+  EXPECT_EQ(read(kGlobal), 0x11111111u);
+  touch_then_move();
+  ASSERT_TRUE(invalidate_pcid(cpu(), 3, 0, 0));
+  EXPECT_EQ(read(kLocal), 0x44444444u);
+  EXPECT_EQ(read(kGlobal), 0x11111111u);
+  ASSERT_TRUE(invalidate_pcid(cpu(), 2, 0, 0));
+  EXPECT_EQ(read(kGlobal), 0x33333333u);
+}
+
+TEST_F(Retention, InvpcidFaults) {
+  const auto refused = [this](uint64_t type, uint64_t pcid, uint64_t address) {
+    EXPECT_FALSE(invalidate_pcid(cpu(), type, pcid, address)) << type;
+    const Fault f = take_fault();
+    return f.vector == kGP && f.code == 0;
+  };
+  EXPECT_TRUE(refused(4, 0, 0));
+  EXPECT_TRUE(refused(1, 0x1000, 0));
+  EXPECT_TRUE(refused(0, 0, uint64_t{1} << 47));
+  EXPECT_TRUE(refused(1, 5, 0)) << "PCIDs are off";
+  EXPECT_TRUE(invalidate_pcid(cpu(), 2, 5, 0));
+  ASSERT_TRUE(write_cr(cpu(), 4, cpu().cr(4) | kCr4Pcide));
+  EXPECT_TRUE(invalidate_pcid(cpu(), 1, 5, 0));
+}
+
+TEST_F(Retention, Pcids) {
+  ASSERT_TRUE(write_cr(cpu(), 4, cpu().cr(4) | kCr4Pcide));
+  touch_then_move();
+  ASSERT_TRUE(write_cr(cpu(), 3, uint64_t{1} << 63 | kOtherRoot | 5)) << "a PCID, and keep its translations";
+  EXPECT_EQ(cpu().cr(3), kOtherRoot | 5) << "bit 63 is not kept";
+  EXPECT_FALSE(translate(kLocal, Access::Read, kMmuKernelNoSmap)) << "PCID 0's translations are not used";
+  take_fault();
+  EXPECT_EQ(read(kGlobal), 0x11111111u);
+  EXPECT_FALSE(write_cr(cpu(), 0, cpu().cr(0) & ~uint64_t{kCr0Pg})) << "paging stays on";
+  EXPECT_EQ(take_fault().vector, kGP);
+  ASSERT_TRUE(write_cr(cpu(), 4, cpu().cr(4) & ~uint64_t{kCr4Pcide}));
+  EXPECT_FALSE(write_cr(cpu(), 4, cpu().cr(4) | kCr4Pcide)) << "CR3 names a PCID other than 0";
+  EXPECT_EQ(take_fault().vector, kGP);
+  EXPECT_FALSE(write_cr(cpu(), 3, uint64_t{1} << 63 | kOtherRoot)) << "bit 63 is reserved";
+  EXPECT_EQ(take_fault().vector, kGP);
+}
+
+TEST_F(Paging, PcidsNeedLongMode) {
+  flat32();
+  EXPECT_FALSE(write_cr(cpu(), 4, kCr4Pcide));
+  EXPECT_EQ(take_fault().vector, kGP);
+}
+
 }  // namespace
 }  // namespace panda::x86

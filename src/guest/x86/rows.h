@@ -18,7 +18,8 @@ using TranslateFn = exec::InsnEnd (*)(InsnContext& x);
 enum class Feature : uint8_t {
   None, Fpu, Tsc, Msr, Cx8, Sep, Cmov, Clfsh, Mmx, Fxsr, Sse, Sse2, Sse3, Ssse3, Sse41, Sse42, Popcnt, Cx16,
   Movbe, Xsave, Syscall, LongMode, Lahf, Rdtscp, Smap, Abm, Bmi1, Bmi2, Adx, Aes, Pclmul, Avx, Avx2, Fma, F16c,
-  Rdrand, Rdseed, Sha, Fsgsbase, Invpcid, Xsaveopt, Xsavec, Prefetchw,
+  Rdrand, Rdseed, Sha, Fsgsbase, Invpcid, Xsaveopt, Xsavec, Prefetchw, Rdpid, Clflushopt, Clwb, Xgetbv1,
+  kCount,  // the last
 };
 
 struct Row {

@@ -15,7 +15,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little);
 
 constexpr uint32_t kMagic = 0x3638'5850;  // "PX86"
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 
 class Writer {
  public:
@@ -113,6 +113,7 @@ void visit(Ar& ar, S& s) {
   for (auto& v : s.mtrr_base) ar(v);
   for (auto& v : s.mtrr_mask) ar(v);
   ar(s.misc_enable);
+  ar(s.random_);
   ar(s.pdptes_);
   ar(s.exception_index);
   ar(s.error_code);

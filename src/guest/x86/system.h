@@ -45,7 +45,8 @@ inline constexpr uint32_t kCr0Pe = 1, kCr0Mp = 2, kCr0Em = 4, kCr0Ts = 8, kCr0Et
                           kCr0Pg = 1u << 31;
 inline constexpr uint32_t kCr4Vme = 1, kCr4Pvi = 2, kCr4Tsd = 4, kCr4De = 8, kCr4Pse = 0x10, kCr4Pae = 0x20,
                           kCr4Mce = 0x40, kCr4Pge = 0x80, kCr4Pce = 0x100, kCr4Osfxsr = 0x200,
-                          kCr4Osxmmexcpt = 0x400, kCr4Fsgsbase = 1u << 16, kCr4Osxsave = 1u << 18,
+                          kCr4Osxmmexcpt = 0x400, kCr4Umip = 0x800, kCr4Fsgsbase = 1u << 16, kCr4Pcide = 1u << 17,
+                          kCr4Osxsave = 1u << 18,
                           kCr4Smep = 1u << 20, kCr4Smap = 1u << 21;
 inline constexpr uint64_t kEferSce = 1, kEferLme = 1 << 8, kEferLma = 1 << 10, kEferNxe = 1 << 11;
 bool write_efer(Cpu cpu, uint64_t value) noexcept;
@@ -81,6 +82,8 @@ bool check_port(Cpu cpu, uint16_t port, unsigned size) noexcept;
 // --- paging (paging.cpp)
 bool walk(Cpu cpu, uint64_t address, Access access, MmuMode mode, bool probe, Translation& out) noexcept;
 
+// INVPCID. False: #GP is pending.
+bool invalidate_pcid(Cpu cpu, uint64_t type, uint64_t pcid, uint64_t address) noexcept;
 // INVLPG: the page of `address`, or everything where it may belong to a large page.
 void invalidate_page(Cpu cpu, uint64_t address) noexcept;
 // Drops every cached translation.

@@ -156,6 +156,7 @@ InsnEnd mov_cr(InsnContext& x, unsigned n, bool write) {
   }
   if (n == 8 && !x.request.exact) return InsnEnd::NeedExact;
   const Value v = x.reg(gpr.reg.value);
+  x.set_pc(x.pc());  // for those who hear of a new address space
   x.call(kWriteCr, {x.b.i32(n), x.b.zext(Type::I64, v)});
   return x.end_dispatch();
 }
@@ -205,6 +206,7 @@ InsnEnd lmsw(InsnContext& x) {
 }
 
 InsnEnd smsw(InsnContext& x) {
+  if (x.mode(kModeUmip)) return fault(x, kGP);
   const Value cr0 = x.b.get(x.layout.word(), x.layout.cr(0));
   if (is_memory_operand(x.ops[0])) {
     x.store(x.address(x.ops[0], 2, true), x.b.trunc(Type::I16, cr0));

@@ -179,7 +179,9 @@ InsnEnd translate_xgetbv(InsnContext& x) {
     x.raise(kUD);
     return InsnEnd::Closed;
   }
-  x.raise_if(x.b.icmp(ir::Cond::Ne, x.reg(R_ECX, Type::I32), x.b.i32(0)), kGP, uint16_t{0});
+  // 1 asks which components are in use: all that are enabled count as that (xsave() stores them all).
+  const uint64_t last = x.has(Feature::Xgetbv1) ? 1 : 0;
+  x.raise_if(x.b.icmp(ir::Cond::Ugt, x.reg(R_ECX, Type::I32), x.b.i32(last)), kGP, uint16_t{0});
   const Value v = x.b.get(Type::I64, offsetof(State, xcr0));
   x.set_reg(R_EAX, x.b.trunc(Type::I32, v));
   x.set_reg(R_EDX, x.b.trunc(Type::I32, x.b.shift(Op::shr, v, x.b.i8(32))));

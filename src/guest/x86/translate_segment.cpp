@@ -181,6 +181,7 @@ InsnEnd load_far_pointer(InsnContext& x) {
 template <bool Task>
 InsnEnd store_system_selector(InsnContext& x) {
   if (!in_protected_mode(x)) return fault(x, kUD);
+  if (x.mode(kModeUmip)) return fault(x, kGP);
   const auto offset = static_cast<uint32_t>((Task ? offsetof(State, tr) : offsetof(State, ldt)) +
                                             offsetof(SegmentCache, selector));
   write_selector(x, x.ops[0], x.b.get(Type::I32, offset));
@@ -198,6 +199,7 @@ InsnEnd load_system_selector(InsnContext& x) {
 
 template <bool Idt>
 InsnEnd store_table(InsnContext& x) {
+  if (x.mode(kModeUmip)) return fault(x, kGP);
   const auto at = static_cast<uint32_t>(Idt ? offsetof(State, idt) : offsetof(State, gdt));
   const Type type = x.is64() ? Type::I64 : Type::I32;
   const Memory m = x.address(x.ops[0], 2 + ir::size_bytes(type), true);

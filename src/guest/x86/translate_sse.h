@@ -14,5 +14,6 @@ std::span<const Row> sse_lane_rows();     // translate_sse_lanes.cpp: shuffles, 
 std::span<const Row> sse_float_rows();    // translate_sse_float.cpp
 std::span<const Row> sse_convert_rows();  // translate_sse_convert.cpp
 std::span<const Row> sse_string_rows();   // translate_sse_string.cpp
+std::span<const Row> sse_crypto_rows();   // translate_sse_crypto.cpp
 
 }  // namespace panda::x86

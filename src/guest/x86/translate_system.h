@@ -55,5 +55,7 @@ std::span<const Row> transfer_system_rows();
 std::span<const Row> control_register_rows();
 // translate_io.cpp
 std::span<const Row> io_system_rows();
+// translate_processor.cpp
+std::span<const Row> processor_rows();
 
 }  // namespace panda::x86

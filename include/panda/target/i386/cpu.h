@@ -192,6 +192,7 @@ typedef struct CPUX86State {
   uint32_t cpu_model;     /* index into the engine's CPU models */
   int32_t cpu_index;
   uint64_t cpuid_features_[8];
+  uint64_t random_;       /* engine: what RDRAND and RDSEED are drawn from */
 
   /* PANDA */
   void *env_ptr;          /* points at this struct, so that both generations of plugin source compile */
