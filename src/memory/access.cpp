@@ -78,6 +78,21 @@ bool aligned(VcpuContext& cpu, uint64_t address, ir::MemInfo info, Access access
   return false;
 }
 
+// The guest's watched addresses. False: the access has to be made in an exact unit, so that the trap
+// comes behind it.
+bool note_watches(VcpuContext& cpu, uint64_t address, unsigned size, bool store) noexcept {
+  for (unsigned i = 0; i < cpu.watch_count; i++) {
+    const Watch& w = cpu.watches[i];
+    if (w.address >= address + size || address >= w.address + w.size || !(store || w.reads)) continue;
+    if (cpu.exact == 0) {
+      cpu.request(ExitRequest::Restart);
+      return false;
+    }
+    cpu.watch_hits |= w.bit;
+  }
+  return true;
+}
+
 }  // namespace
 
 bool load_guest(VcpuContext& cpu, uint64_t address, unsigned size, ir::MemInfo info, void* out) noexcept {
@@ -86,6 +101,7 @@ bool load_guest(VcpuContext& cpu, uint64_t address, unsigned size, ir::MemInfo i
   Part parts[2];
   unsigned count = 0;
   if (!parts_of(cpu, address, size, access, info.mode, parts, count)) return false;
+  if (cpu.watch_count != 0 && !note_watches(cpu, address, size, false)) return false;
   auto* to = static_cast<uint8_t*>(out);
   for (unsigned i = 0; i < count; i++) {
     if (parts[i].mmio && cpu.exact == 0) {
@@ -107,6 +123,7 @@ bool store_guest(VcpuContext& cpu, uint64_t address, unsigned size, ir::MemInfo 
   Part parts[2];
   unsigned count = 0;
   if (!parts_of(cpu, address, size, Access::Write, info.mode, parts, count)) return false;
+  if (cpu.watch_count != 0 && !note_watches(cpu, address, size, true)) return false;
   GuestMemory& memory = *cpu.memory;
   CodeObserver* observer = memory.code_observer();
   bool hits_code[2] = {};
@@ -119,7 +136,8 @@ bool store_guest(VcpuContext& cpu, uint64_t address, unsigned size, ir::MemInfo 
       }
     } else if ((p.entry->write_tag & kTlbSlow) != 0) {
       if (!memory.is_code_page(p.entry->phys_page)) {
-        p.entry->write_tag &= ~kTlbSlow;  // the translations of this page are gone
+        // The translations of this page are gone.
+        if (!cpu.watched(p.address & kPageMask, kPageSize)) p.entry->write_tag &= ~kTlbSlow;
       } else if (observer != nullptr && observer->overlaps_code(p.phys(), p.size)) {
         if (cpu.exact == 0) {
           cpu.request(ExitRequest::Restart);

@@ -192,7 +192,8 @@ TlbEntry* GuestMemory::fill(VcpuContext& cpu, uint64_t address, Access access, u
     (t.global ? tables.filled_globally : tables.filled).push_back(index);
   }
   const uint8_t* ram = host(GuestPhysAddr(t.phys), kPageSize);
-  const uint64_t slow = ram == nullptr ? kTlbSlow | kTlbMmio : 0;
+  uint64_t slow = ram == nullptr ? kTlbSlow | kTlbMmio : 0;
+  if (cpu.watched(page, kPageSize)) slow |= kTlbSlow;
   e.read_tag = t.readable ? page | slow : ~uint64_t{0};
   e.write_tag = t.writable ? page | slow | (ram != nullptr && is_code_page(t.phys) ? kTlbSlow : 0) : ~uint64_t{0};
   e.addend = ram == nullptr ? 0 : reinterpret_cast<uintptr_t>(ram) - page;

@@ -68,6 +68,17 @@ enum class ExitRequest : uint32_t {
             // current instruction counts as completed
 };
 
+// Linear addresses that the guest's debug registers watch. Pages that have some are accessed through
+// the slow path; an access that touches one runs in an exact unit and leaves its bit in watch_hits.
+struct Watch {
+  uint64_t address = 0;
+  uint32_t size = 0;
+  uint16_t bit = 0;  // in watch_hits
+  bool reads = false;  // else writes alone
+  friend bool operator==(const Watch&, const Watch&) = default;
+};
+inline constexpr unsigned kMaxWatches = 4;
+
 struct alignas(64) VcpuContext {
   TlbTable tlb[kMmuModes];
   // Cold.
@@ -84,6 +95,9 @@ struct alignas(64) VcpuContext {
   // the code to run, or null where the engine must look.
   const void* (*next_code)(void* state) noexcept = nullptr;
   uint64_t unused[2] = {};
+  uint32_t watch_count = 0;
+  uint32_t watch_hits = 0;
+  Watch watches[kMaxWatches];
   // Hot: within a one-byte displacement of the guest state.
   uint64_t count_limit = 0;  // instruction count at which budget reaches 0
   JumpCacheEntry* jump_cache = nullptr;
@@ -97,6 +111,13 @@ struct alignas(64) VcpuContext {
   [[nodiscard]] static VcpuContext& of(void* state) { return *(static_cast<VcpuContext*>(state) - 1); }
   [[nodiscard]] static const VcpuContext& of(const void* state) {
     return *(static_cast<const VcpuContext*>(state) - 1);
+  }
+  // Does any watch touch [address, +size)?
+  [[nodiscard]] bool watched(uint64_t address, uint64_t size) const {
+    for (unsigned i = 0; i < watch_count; i++) {
+      if (watches[i].address < address + size && address < watches[i].address + watches[i].size) return true;
+    }
+    return false;
   }
   void request(ExitRequest r) { exit_request = static_cast<uint32_t>(r); }
   // Guest instructions completed. Right between units, and inside an exact unit (where the

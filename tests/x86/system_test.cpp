@@ -95,6 +95,27 @@ TEST(SystemTest, TrapsAndInterruptShadows) {
                        0x77});
 }
 
+TEST(SystemTest, DebugRegisters) {
+  constexpr uint32_t kDr6 = 0xffff0ff0, kB0 = kDr6 | 1, kB1 = kDr6 | 2, kB2 = kDr6 | 4;
+  constexpr uint32_t kBd = kDr6 | 0x2000, kBs = kDr6 | 0x4000;
+  expect_log("debug", {0, kB0, 0,                                // an instruction
+                       0, kB0, 0, 0, kB0, 0, 0, kB0, 0,          // in a loop
+                       0, kB0, 0, 0,                             // REP MOVSB: at its start alone
+                       0, kB0, 0, 6, kNone, 8, 1,                // before the instruction's own fault
+                       5, kB1, 0, 10, kB1, 0, 25, kB1, 0,        // writes
+                       6, kB1, 0,                                // a read and a write
+                       5, kB1, 0, 10, kB1, 0, 22, kB1, 0,        // reads
+                       5, kB1, 0,                                // eight bytes
+                       1, kB1, 0,                                // PUSH
+                       0, kB1, 0, 0x6108, 0,                // REP STOSB
+                       7, kB1, 0, 0x66,                          // next to code
+                       7, kB1, 0,                                // behind MOV SS and one more
+                       8, kBs | 2, 0, 10, kBs, 0, 11, kBs, 0,    // with single-step
+                       2, kB2, 0, 4, kB2, 0, 8, kB2, 0,          // ports
+                       6, kNone, 8, 1, 0x6000430,                // DR4 and DR5
+                       0, kBd, 1, 0x400, 0x77});                 // DR7.GD
+}
+
 TEST(SystemTest, SelfModifyingCode) {
   expect_log("smc", {0x11,
                      2682,                                            // the sum of (1 + i) & 63 for 100 times

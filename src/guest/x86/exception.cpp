@@ -17,6 +17,7 @@ struct Event {
   uint16_t code = 0;
   uint64_t return_eip = 0;
   unsigned ext = 0;        // EXT bit of error codes of faults during delivery
+  bool debug_fault = false;
 };
 
 // Delivery happens between two instructions, where nothing can be run again: device and code pages
@@ -52,11 +53,11 @@ constexpr bool has_error_code(unsigned vector) {
 }
 
 // EFLAGS as saved: RF is set where the instruction will be run again because of a fault, so that an
-// instruction breakpoint on it is not taken twice.
+// instruction breakpoint on it is not taken twice (SDM vol. 3, 18.3.1.1).
 uint32_t saved_eflags(Cpu cpu, const Event& e) {
   const bool trap = e.software || e.interrupt || e.vector == kDB || e.vector == kBP || e.vector == kOF ||
                     e.vector == kNMI || e.vector == kDF;
-  return cpu.eflags() | (trap ? 0u : kRF);
+  return cpu.eflags() | (trap && !e.debug_fault ? 0u : kRF);
 }
 
 void enter(Cpu cpu, uint32_t clear_flags, uint64_t eip) {
@@ -261,6 +262,8 @@ bool deliver(Cpu cpu, Event e) {
   s.exception_flags_ = 0;
   s.error_code = 0;
   s.old_exception = -1;
+  context.watch_hits = 0;  // breakpoints see no delivery, and no instruction that faulted
+  s.debug_pending_ = 0;
   context.request(ExitRequest::None);
   return true;
 }
@@ -304,7 +307,8 @@ bool deliver_pending(Cpu cpu) noexcept {
           .has_code = (flags & kExceptionHasCode) != 0,
           .code = static_cast<uint16_t>(s.error_code),
           .return_eip = returns_to_next ? s.exception_next_eip : s.eip,
-          .ext = (flags & kExceptionSoftware) != 0 ? 0u : 1u};
+          .ext = (flags & kExceptionSoftware) != 0 ? 0u : 1u,
+          .debug_fault = (flags & kExceptionDebugFault) != 0};
   if (CpuObserver* observer = cpu.context().observer) {
     const int32_t vector = observer->exception(cpu.context(), pending);
     if (vector < 0) {

@@ -1,5 +1,6 @@
 // RETF and IRET (SDM vol. 2, RET, IRET): same and outer privilege, real and virtual-8086 mode,
 // nested tasks, IA-32e mode.
+#include "guest/x86/debug.h"
 #include "guest/x86/descriptor.h"
 
 namespace panda::x86 {
@@ -63,14 +64,14 @@ bool return_to(Cpu cpu, const Frame& f, bool with_stack, unsigned op_bytes, uint
   return true;
 }
 
-// EFLAGS that a protected-mode IRET may change (SDM vol. 2, IRET; vol. 3, 2.3). RF is not kept: it
-// would only hold until the next instruction is done, and no instruction breakpoints exist.
+// EFLAGS that a protected-mode IRET may change (SDM vol. 2, IRET; vol. 3, 2.3). RF: loadable_rf().
 void load_flags(Cpu cpu, uint64_t popped, unsigned op_bytes, unsigned old_cpl) {
   uint32_t mask = kArithmeticFlags | kTF | kDF_ | kNT;
   const uint32_t old = cpu.eflags();
   if (op_bytes != 2) mask |= kACflag | kID;
   if (old_cpl == 0) mask |= kIOPL;
   if (old_cpl <= (old >> 12 & 3)) mask |= kIF;
+  mask |= loadable_rf(cpu.s(), op_bytes);
   cpu.set_eflags((old & ~mask & ~kRF) | (static_cast<uint32_t>(popped) & mask));
 }
 
@@ -86,6 +87,7 @@ bool return_real(Cpu cpu, unsigned op_bytes) {
   uint32_t mask = kArithmeticFlags | kTF | kIF | kDF_ | kNT;
   if (!vm) mask |= kIOPL;
   if (op_bytes != 2) mask |= kACflag | kID;
+  mask |= loadable_rf(s, op_bytes);
   cpu.set_eflags((cpu.eflags() & ~mask & ~kRF) | (static_cast<uint32_t>(f.eflags) & mask));
   set_real_segment(cpu, R_CS, static_cast<uint16_t>(f.cs));
   s.eip = f.eip;
@@ -99,7 +101,7 @@ bool return_to_vm86(Cpu cpu, const Frame& f, Stack& st) {
   for (uint64_t& seg : segs) {
     if (!st.pop(seg, 4)) return false;
   }
-  cpu.set_eflags(static_cast<uint32_t>(f.eflags) & ~kRF);
+  cpu.set_eflags(static_cast<uint32_t>(f.eflags) & ~(kRF & ~loadable_rf(cpu.s(), 4)));
   constexpr unsigned kOrder[] = {R_ES, R_DS, R_FS, R_GS};
   for (unsigned i = 0; i < 4; i++) set_real_segment(cpu, kOrder[i], static_cast<uint16_t>(segs[i]));
   set_real_segment(cpu, R_CS, static_cast<uint16_t>(f.cs));

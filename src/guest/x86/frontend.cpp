@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "guest/x86/cpuid.h"
+#include "guest/x86/debug.h"
 #include "guest/x86/state_io.h"
 #include "guest/x86/system.h"
 #include "memory/access.h"
@@ -18,7 +19,11 @@ namespace {
 const State& state_of(const VcpuContext& cpu) { return *reinterpret_cast<const State*>(&cpu + 1); }
 State& state_of(VcpuContext& cpu) { return *static_cast<State*>(cpu.state()); }
 
-constexpr uint64_t kDr6SingleStep = 1 << 14;
+void code_break_helper(void* state, uint64_t linear) noexcept { stopped_by_code_breakpoint(Cpu(state), linear); }
+const ir::HelperDesc kCodeBreak{.name = "x86_code_breakpoint",
+                                .function = reinterpret_cast<const void*>(&code_break_helper),
+                                .result = ir::Type::Void,
+                                .params = {ir::Type::I64}};
 
 }  // namespace
 
@@ -28,7 +33,14 @@ X86Frontend::X86Frontend(bool is_64bit_target, uint32_t cpu_model) : layout_{is_
 
 bool X86Frontend::translate(VcpuContext& cpu, uint64_t address, Access access, unsigned mode, bool probe,
                             Translation& out) noexcept {
-  return walk(Cpu(cpu), address, access, static_cast<MmuMode>(mode), probe, out);
+  if (walk(Cpu(cpu), address, access, static_cast<MmuMode>(mode), probe, out)) return true;
+  // A breakpoint on the instruction comes before the fault of its fetch.
+  if (access == Access::Fetch && !probe && (state_of(cpu).hflags & kModeCodeBreak) != 0) {
+    const State& s = state_of(cpu);
+    const uint64_t pc = s.eip + ((s.hflags & kModeCs64) != 0 ? 0 : s.segs[R_CS].base);
+    stopped_by_code_breakpoint(Cpu(cpu), (s.hflags & kModeCs64) != 0 ? pc : pc & 0xffff'ffff);
+  }
+  return false;
 }
 
 // Alignment is demanded either by the AC flag or by the instruction itself (MOVAPS, CMPXCHG16B).
@@ -89,6 +101,7 @@ unsigned X86Frontend::insn_size(const exec::InsnRequest& request) {
 exec::InsnResult X86Frontend::translate(const exec::InsnRequest& request, ir::Builder& b) {
   const DecodeStatus status = decode(request);
   if (status == DecodeStatus::Truncated) return {InsnEnd::NeedBytes, 0};
+  if ((request.flags & kModeCodeBreak) != 0) b.call(kCodeBreak, {b.i64(request.pc)});
   if (status != DecodeStatus::Ok) {
     DecodedInsn nothing{};
     nothing.insn.length = 1;
@@ -170,19 +183,17 @@ bool X86Frontend::deliver_exception(VcpuContext& cpu) {
 bool X86Frontend::after_exact(VcpuContext& cpu) {
   State& s = state_of(cpu);
   if (shadow_at_start_) s.inhibit_irq = 0;
-  if (!trap_at_start_ || s.inhibit_irq == kShadowOfMovSs) return false;
-  // Single-step trap: a debug exception whose return address is the next instruction.
-  Cpu x(cpu);
-  x.set_dr(6, x.dr(6) | kDr6SingleStep);
-  raise(x, kDB);
-  cpu.request(ExitRequest::None);
+  // A debug exception whose return address is the next instruction.
+  const Cpu x(cpu);
+  if (!take_debug_trap(x, trap_at_start_ && s.inhibit_irq != kShadowOfMovSs)) return false;
   deliver_pending(x);
   return true;
 }
 
 bool X86Frontend::wants_single_step(const VcpuContext& cpu) {
   const State& s = state_of(cpu);
-  return s.inhibit_irq != 0 || (s.eflags & kTF) != 0;
+  return s.inhibit_irq != 0 || (s.eflags & kTF) != 0 ||
+         ((s.hflags & kModeCodeBreak) != 0 && (s.eflags & kRF) != 0);
 }
 
 bool X86Frontend::accepts_interrupt(const VcpuContext& cpu) {

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "guest/x86/cpu_models.h"
+#include "guest/x86/debug.h"
 #include "guest/x86/descriptor.h"
 #include "guest/x86/fpu_state.h"
 #include "memory/cpu_observer.h"
@@ -155,7 +156,7 @@ bool write_efer(Cpu cpu, uint64_t value) noexcept {
 
 // The bits that control registers and the FPU's state decide.
 constexpr uint64_t kControlBits = kModePe | kModeLma | kModeEm | kModeTs | kModeMp | kModeNe | kModeOsfxsr |
-                                  kModeOsxsave | kModeAvx | kModeFpUnmasked | kModeFpuFlat;
+                                  kModeOsxsave | kModeAvx | kModeCodeBreak | kModeFpUnmasked | kModeFpuFlat;
 
 void update_flow_hflags(Cpu cpu) noexcept {
   State& s = cpu.s();
@@ -210,6 +211,7 @@ void update_hflags(Cpu cpu) noexcept {
     h |= kModeOsxsave;
     if ((s.xcr0 & 6) == 6) h |= kModeAvx;
   }
+  if (has_code_breakpoints(cpu)) h |= kModeCodeBreak;
   if (mxcsr_unmasked(s)) h |= kModeFpUnmasked;
   if (fpu_flat(s)) h |= kModeFpuFlat;
   s.hflags = h;
@@ -258,6 +260,8 @@ void reset(Cpu cpu) noexcept {
   s.exception_index = -1;
   s.old_exception = -1;
   fpu_reset(cpu);
+  cpu.context().watch_hits = 0;
+  update_breakpoints(cpu);
   update_hflags(cpu);
   flush_translations(cpu);
 }

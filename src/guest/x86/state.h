@@ -55,6 +55,7 @@ enum ModeBits : uint64_t {
   kModeFpuFlat = 1 << 21,  // x87: no unmasked pending exception (the usual case)
   kModeCsLimit = 1 << 22,  // CS limit is below 4 GiB: fetch checks
   kModeIoplSens = 1 << 23, // CPL > IOPL (or VM with IOPL < 3): CLI, STI, POPF, IN, OUT need checks
+  kModeCodeBreak = 1 << 26, // DR7 enables an instruction breakpoint
   kModeUmip = 1 << 24,     // CR4.UMIP at CPL > 0: SGDT, SIDT, SLDT, STR and SMSW are #GP
 };
 

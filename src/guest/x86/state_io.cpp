@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "guest/x86/cpu_models.h"
+#include "guest/x86/debug.h"
 #include "guest/x86/fpu_state.h"
 #include "guest/x86/system.h"
 
@@ -123,6 +124,7 @@ void visit(Ar& ar, S& s) {
   ar(s.halted);
   ar(s.inhibit_irq);
   ar(s.nmi_blocked);
+  ar(s.debug_pending_);
 }
 
 // What translated code and helpers index or branch on without looking again.
@@ -135,6 +137,7 @@ bool plausible(const State& s, const State& current) {
     if (t > 1) return false;
   }
   if (s.exception_index < -1 || s.exception_index > 255) return false;
+  if (s.debug_pending_ > 15) return false;
   if ((s.cc_src & ~uint64_t{kArithmeticFlags}) != 0) return false;
   if ((s.eflags & kVM) != 0 && (s.efer & kEferLma) != 0) return false;
   const uint64_t cr0 = s.is_64bit_target != 0 ? s.cr64[0] : s.cr32[0];
@@ -182,6 +185,8 @@ bool load_state(State& s, std::string_view bytes) {
   s = n;
   Cpu cpu(s);
   set_mxcsr(cpu, n.mxcsr);
+  cpu.context().watch_hits = 0;
+  update_breakpoints(cpu);
   update_hflags(cpu);
   flush_translations(cpu);
   return true;

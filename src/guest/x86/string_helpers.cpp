@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/types.h"
+#include "guest/x86/debug.h"
 #include "guest/x86/integer_helpers.h"
 #include "memory/access.h"
 
@@ -54,6 +55,7 @@ class RepeatedString {
       stopped = condition_failed();
     }
     if (done != 0) commit(remaining - done);
+    if (done != 0 && !stopped && done < remaining) between_iterations(cpu_.s());
     if (left) {
       context.budget -= static_cast<int64_t>(done);
       return;

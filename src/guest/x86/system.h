@@ -18,6 +18,7 @@ enum ExceptionFlags : uint32_t {
   kExceptionSoftware = 2,    // INT n, INT3, INTO: saves exception_next_eip, checks the gate's DPL
   kExceptionPrivileged = 4,  // INT1: saves exception_next_eip, no DPL check
   kExceptionNonCanonical = 16,  // a data access; #SS where it was by the stack segment (frontend.cpp)
+  kExceptionDebugFault = 32,  // #DB that is a fault and saves RF set: DR7.GD
   kExceptionNewTask = 8,     // met after a task switch: exception_next_eip is where the new task stands
 };
 // Makes `vector` pending and asks to leave the unit. Always returns false: `return raise(...)`.

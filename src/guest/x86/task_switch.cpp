@@ -2,6 +2,7 @@
 //
 // The old task is saved and the new one's fields are read before any register changes; from then on
 // a fault belongs to the new task: its selectors are in the registers, its segments not yet valid.
+#include "guest/x86/debug.h"
 #include "guest/x86/descriptor.h"
 
 namespace panda::x86 {
@@ -152,9 +153,10 @@ bool enter_task(Cpu cpu, TaskImage& t, bool wide, bool nested, std::optional<uin
   if (nested) t.eflags |= kNT;
   cpu.set_cr(0, cpu.cr(0) | kCr0Ts);
   cpu.set_dr(7, cpu.dr(7) & ~uint64_t{0x55});  // local breakpoints
+  update_breakpoints(cpu);
   s.eip = t.eip;
   cpu.set_eflags(wide ? t.eflags : (t.eflags & 0xffff) | 2);
-  s.eflags &= ~uint64_t{kRF};
+  s.eflags &= ~uint64_t{kRF} | (has_code_breakpoints(cpu) ? kRF : 0);
   for (unsigned i = 0; i < 8; i++) cpu.set_reg(i, t.regs[i]);
   s.inhibit_irq = 0;
   const bool load_pages = wide && (cpu.cr(0) & kCr0Pg) != 0 && t.cr3 != cpu.cr(3);
@@ -167,7 +169,7 @@ bool enter_task(Cpu cpu, TaskImage& t, bool wide, bool nested, std::optional<uin
     cpu.set_reg(R_ESP, st.merged(cpu.reg(R_ESP)));
   }
   if (t.trap) {
-    cpu.set_dr(6, cpu.dr(6) | 1u << 15);  // BT
+    cpu.set_dr(6, cpu.dr(6) | kDr6Task);
     return raise(cpu, kDB);
   }
   return true;

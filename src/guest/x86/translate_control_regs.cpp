@@ -1,5 +1,6 @@
 // Control and debug registers, MSRs, the TSC, CPUID, TLB and cache control, STAC and CLAC.
 #include "guest/x86/cpuid.h"
+#include "guest/x86/debug.h"
 #include "guest/x86/decoder.h"
 #include "guest/x86/descriptor.h"
 #include "guest/x86/msr.h"
@@ -35,13 +36,6 @@ void lmsw_helper(void* state, uint32_t value) noexcept {
   write_cr(cpu, 0, (old & ~uint64_t{0xe}) | (value & 0xf));
 }
 
-// DR7.GD makes every access a #DB fault with DR6.BD.
-bool guarded(Cpu cpu) {
-  if ((cpu.dr(7) & 1u << 13) == 0) return false;
-  cpu.set_dr(6, cpu.dr(6) | 1u << 13);
-  raise(cpu, kDB);
-  return true;
-}
 bool aliased(Cpu cpu, uint32_t& n) {
   if (n != 4 && n != 5) return true;
   if ((cpu.cr(4) & kCr4De) != 0) return raise(cpu, kUD);
@@ -50,12 +44,12 @@ bool aliased(Cpu cpu, uint32_t& n) {
 }
 uint64_t read_dr_helper(void* state, uint32_t n) noexcept {
   Cpu cpu(state);
-  if (!aliased(cpu, n) || guarded(cpu)) return 0;
+  if (!aliased(cpu, n) || guarded_debug_access(cpu)) return 0;
   return cpu.dr(n);
 }
 void write_dr_helper(void* state, uint32_t n, uint64_t value) noexcept {
   Cpu cpu(state);
-  if (!aliased(cpu, n) || guarded(cpu)) return;
+  if (!aliased(cpu, n) || guarded_debug_access(cpu)) return;
   write_dr(cpu, n, value);
 }
 
@@ -167,7 +161,7 @@ InsnEnd mov_dr(InsnContext& x, unsigned n, bool write) {
   const ZydisDecodedOperand& gpr = x.ops[write ? 1 : 0];
   if (write) {
     x.call(kWriteDr, {x.b.i32(n), x.b.zext(Type::I64, x.reg(gpr.reg.value))});
-    return done(x);
+    return x.end_dispatch();  // breakpoints may be enabled now
   }
   const Value v = x.call(kReadDr, {x.b.i32(n)});
   x.set_reg(gpr.reg.value, x.is64() ? v : x.b.trunc(Type::I32, v));

@@ -1,5 +1,6 @@
 // IN, OUT, INS, OUTS. All cross the line, so each runs alone in an exact unit; a repeated one does
 // one iteration there, and its pc stays until the count is used up.
+#include "guest/x86/debug.h"
 #include "guest/x86/decoder.h"
 #include "guest/x86/integer_helpers.h"
 #include "guest/x86/system.h"
@@ -16,12 +17,14 @@ namespace {
 uint64_t in_helper(void* state, uint32_t port, uint32_t size) noexcept {
   Cpu cpu(state);
   if (!check_port(cpu, static_cast<uint16_t>(port), size)) return 0;
+  note_port_access(cpu, static_cast<uint16_t>(port), size);
   return cpu.context().outside->port_read(static_cast<uint16_t>(port), size);
 }
 
 void out_helper(void* state, uint32_t port, uint32_t size, uint64_t value) noexcept {
   Cpu cpu(state);
   if (!check_port(cpu, static_cast<uint16_t>(port), size)) return;
+  note_port_access(cpu, static_cast<uint16_t>(port), size);
   cpu.context().outside->port_write(static_cast<uint16_t>(port), size, value & (size == 4 ? 0xffff'ffff : size == 2 ? 0xffff : 0xff));
 }
 
@@ -75,7 +78,9 @@ void step(Cpu cpu, unsigned index, uint64_t at, const StringForm& f, uint64_t pc
   if (!f.rep) return;
   const uint64_t left = ((cpu.reg(R_ECX) & f.mask()) - 1) & f.mask();
   set_index(cpu, R_ECX, left, f);
-  if (left != 0) s.eip = pc;
+  if (left == 0) return;
+  s.eip = pc;
+  between_iterations(s);
 }
 
 bool nothing_to_do(Cpu cpu, const StringForm& f, uint64_t next_pc) {
@@ -93,6 +98,7 @@ void ins_helper(void* state, uint32_t form, uint64_t pc, uint64_t next_pc) noexc
   const uint64_t offset = cpu.reg(R_EDI) & f.mask();
   uint64_t address = 0;
   if (!linear_address(cpu, R_ES, offset, f, true, address) || !probe_write(cpu, address, f.size)) return;
+  note_port_access(cpu, port, f.size);
   const uint64_t v = cpu.context().outside->port_read(port, f.size);
   if (!store_guest(cpu.context(), address, f.size, ir::MemInfo{.mode = cpu.mode()}, &v)) return;
   step(cpu, R_EDI, offset, f, pc, next_pc);
@@ -108,6 +114,7 @@ void outs_helper(void* state, uint32_t form, uint64_t pc, uint64_t next_pc) noex
   uint64_t address = 0, v = 0;
   if (!linear_address(cpu, f.segment, offset, f, false, address)) return;
   if (!load_guest(cpu.context(), address, f.size, ir::MemInfo{.mode = cpu.mode()}, &v)) return;
+  note_port_access(cpu, port, f.size);
   cpu.context().outside->port_write(port, f.size, v);
   step(cpu, R_ESI, offset, f, pc, next_pc);
 }

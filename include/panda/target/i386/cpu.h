@@ -188,6 +188,8 @@ typedef struct CPUX86State {
   uint32_t old_exception; /* the one being delivered, for double faults; -1 none */
   uint64_t exception_next_eip; /* engine: where a software interrupt returns to */
   uint64_t cr2_pending_;
+  uint32_t debug_pending_; /* engine: breakpoints hit by a MOV SS, taken behind the next instruction */
+  uint32_t debug_pad_;
 
   uint32_t cpu_model;     /* index into the engine's CPU models */
   int32_t cpu_index;
