@@ -53,12 +53,13 @@ struct MemInfo {
   uint8_t mode = 0;       // MMU mode: index of the soft TLB (privilege; the front end defines them)
   bool for_write = false; // a load that is half of a read-modify-write: fails unless writable too
   uint8_t align = 0;      // 0, or the alignment in bytes that the guest requires (else Mmu::misaligned)
+  bool strict = false;    // it is the instruction that requires it (else Mmu::misaligned_operand)
 
   [[nodiscard]] constexpr uint64_t pack() const {
-    return uint64_t{mode} | uint64_t{for_write} << 8 | uint64_t{align} << 16;
+    return uint64_t{mode} | uint64_t{for_write} << 8 | uint64_t{align} << 16 | uint64_t{strict} << 24;
   }
   [[nodiscard]] static constexpr MemInfo unpack(uint64_t imm) {
-    return {static_cast<uint8_t>(imm), (imm >> 8 & 1) != 0, static_cast<uint8_t>(imm >> 16)};
+    return {static_cast<uint8_t>(imm), (imm >> 8 & 1) != 0, static_cast<uint8_t>(imm >> 16), (imm >> 24 & 1) != 0};
   }
 };
 

@@ -275,6 +275,7 @@ class Parser {
     m.mode = static_cast<uint8_t>(line.number(0xff));
     m.for_write = line.accept("rmw");
     if (line.accept("align=")) m.align = static_cast<uint8_t>(line.number(0xff));
+    if (line.accept("strict")) m.strict = true;
     in.imm = m.pack();
   }
 

@@ -92,6 +92,7 @@ class Printer {
     put(", mode={}", m.mode);
     if (m.for_write) text_ += " rmw";
     if (m.align != 0) put(" align={}", m.align);
+    if (m.strict) put(" strict");
   }
 
   void call(const Inst& in) {

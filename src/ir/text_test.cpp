@@ -25,7 +25,7 @@ block 0:
   %0 = get.i64 [0]
   %1 = konst.i64 0x10
   %2 = add.i64 %0, %1
-  %3 = load.i32 %2, mode=1 rmw align=4
+  %3 = load.i32 %2, mode=1 rmw align=4 strict
   store.i32 %2, %3, mode=0
   %4 = zext.i64 %3
   %5 = deposit.i64 %4, %1, bit=8 width=16

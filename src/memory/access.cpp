@@ -74,7 +74,8 @@ bool parts_of(VcpuContext& cpu, uint64_t address, unsigned size, Access access, 
 
 bool aligned(VcpuContext& cpu, uint64_t address, ir::MemInfo info, Access access) noexcept {
   if (info.align == 0 || address % info.align == 0) return true;
-  cpu.memory->mmu()->misaligned(cpu, address, access);
+  if (info.strict) cpu.memory->mmu()->misaligned_operand(cpu, address, access);
+  else cpu.memory->mmu()->misaligned(cpu, address, access);
   return false;
 }
 

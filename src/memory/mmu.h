@@ -26,6 +26,10 @@ class Mmu {
                          Translation& out) noexcept = 0;
   // An access that the guest required to be aligned (MemInfo::align) was not: raises its fault.
   virtual void misaligned(VcpuContext& cpu, uint64_t address, Access access) noexcept = 0;
+  // The same where the instruction itself asked (MemInfo::strict).
+  virtual void misaligned_operand(VcpuContext& cpu, uint64_t address, Access access) noexcept {
+    misaligned(cpu, address, access);
+  }
 };
 
 }  // namespace panda

@@ -160,17 +160,16 @@ void forgive(const Form& form, const Encoded& code, const MachineState& before, 
     default:
       break;
   }
-  // Behind an unmasked overflow, PE says whether the value with an unbounded exponent was inexact: as below.
-  constexpr uint8_t kOverflow = 8, kPrecision = 0x20;
-  if (host.outcome == Outcome::FpError && (before.fx[25] & 0x04) == 0 && (host.state.fx[24] & kOverflow) != 0) {
+  // Behind an unmasked overflow or underflow, PE says whether the value with an unbounded exponent was inexact.
+  // Arithmetic runs with exceptions masked, where the host tells of the stored value instead
+  // (guest/x86/simd_helpers.h).
+  constexpr uint8_t kOverflow = 8, kUnderflow = 0x10, kPrecision = 0x20;
+  const bool overflowed = (before.fx[25] & 0x04) == 0 && (host.state.fx[24] & kOverflow) != 0;
+  const bool underflowed = (before.fx[25] & 0x08) == 0 && (host.state.fx[24] & kUnderflow) != 0;
+  if (host.outcome == Outcome::FpError && (overflowed || underflowed)) {
     const int others = host.state.fx[24] & ~kPrecision;
     host.state.fx[24] = static_cast<uint8_t>(others | (ours.state.fx[24] & kPrecision));
   }
-  // An underflow that is unmasked and exact is delivered by the host and not by us: arithmetic runs
-  // with exceptions masked, where the host does not tell of it (guest/x86/simd_helpers.h).
-  constexpr uint8_t kUnderflow = 0x10;
-  const bool unmasked_underflow = (before.fx[25] & 0x08) == 0;
-  if (host.outcome == Outcome::FpError && unmasked_underflow && (host.state.fx[24] & kUnderflow) != 0) host = ours;
 }
 
 bool host_differs(ZydisMnemonic m) {

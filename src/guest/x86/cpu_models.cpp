@@ -20,7 +20,7 @@ constexpr uint32_t kAtom = 0x000106ca;  // family 6, model 28, stepping 10
 
 constexpr CpuModel kModels[] = {
     {"pentium3", "", "Pentium III", 0x00000683, 2, 36, "",
-     "fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 mmx fxsr sse", true, true},
+     "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 mmx fxsr sse", true, true},
     {"qemu32", "", "PANDA Virtual CPU (32-bit, SSE4.2)", kAtom, 0x16, 36, "",
      "fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 sse3 ssse3 sse4.1 "
      "sse4.2 popcnt tsc-deadline xsave hypervisor nx rdtscp invtsc arat",

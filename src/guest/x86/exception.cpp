@@ -4,6 +4,7 @@
 // A handler is entered in two steps: everything that can fault, stack pushes included, and then the
 // registers. A fault on the way leaves the state as it was and is combined with the first one.
 #include "guest/x86/descriptor.h"
+#include "guest/x86/virtual_interrupts.h"
 #include "memory/cpu_observer.h"
 
 namespace panda::x86 {
@@ -215,7 +216,11 @@ bool deliver_protected(Cpu cpu, const Event& e) {
   if (type != kTypeTaskGate) return deliver_gate(cpu, e, gate);
   std::optional<uint16_t> code;
   if (e.has_code) code = e.code;
-  return switch_task(cpu, gate.gate_selector(), TaskSwitch::Interrupt, e.return_eip, e.ext, code);
+  const uint64_t eflags = cpu.s().eflags;
+  cpu.s().eflags |= saved_eflags(cpu, e) & kRF;  // into the old task's TSS
+  if (switch_task(cpu, gate.gate_selector(), TaskSwitch::Interrupt, e.return_eip, e.ext, code)) return true;
+  if ((s.exception_flags_ & kExceptionNewTask) == 0) cpu.s().eflags = eflags;
+  return false;
 }
 
 bool deliver_once(Cpu cpu, const Event& e) {
@@ -243,6 +248,7 @@ bool deliver(Cpu cpu, Event e) {
     context.request(ExitRequest::None);
     if (deliver_once(cpu, e)) break;
     const auto second = static_cast<unsigned>(s.exception_index);
+    if (second == kPF) cpu.set_cr(2, s.cr2_pending_);  // even where it turns into a double fault
     const bool benign = e.software || e.interrupt;
     if (!benign && e.vector == kDF) {
       s.exception_index = -1;
@@ -277,11 +283,19 @@ bool raise(Cpu cpu, Vector vector, std::optional<uint16_t> error_code) noexcept 
 }
 
 bool raise_software(Cpu cpu, uint8_t vector, uint64_t next_eip) noexcept {
-  // INT n is IOPL-sensitive in virtual-8086 mode (there is no VME); INT3 and INTO are not.
+  // INT n is IOPL-sensitive in virtual-8086 mode, and may be redirected there.
   const State& s = cpu.s();
-  if ((s.hflags & kModeVm) != 0 && (s.eflags & kIOPL) != kIOPL && vector != kBP && vector != kOF) {
-    return raise(cpu, kGP, uint16_t{0});
+  if ((s.hflags & kModeVm) != 0) {
+    if ((cpu.cr(4) & kCr4Vme) != 0) {
+      const Redirection r = redirect_interrupt(cpu, vector, next_eip);
+      if (r != Redirection::Gate) return r == Redirection::Done;
+    }
+    if ((s.eflags & kIOPL) != kIOPL) return raise(cpu, kGP, uint16_t{0});
   }
+  return raise_trap(cpu, vector, next_eip);
+}
+
+bool raise_trap(Cpu cpu, uint8_t vector, uint64_t next_eip) noexcept {
   pend(cpu.s(), vector, kExceptionSoftware, 0);
   cpu.s().exception_next_eip = next_eip;
   cpu.context().request(ExitRequest::Fault);

@@ -2,6 +2,7 @@
 // nested tasks, IA-32e mode.
 #include "guest/x86/debug.h"
 #include "guest/x86/descriptor.h"
+#include "guest/x86/virtual_interrupts.h"
 
 namespace panda::x86 {
 namespace {
@@ -70,6 +71,7 @@ void load_flags(Cpu cpu, uint64_t popped, unsigned op_bytes, unsigned old_cpl) {
   const uint32_t old = cpu.eflags();
   if (op_bytes != 2) mask |= kACflag | kID;
   if (old_cpl == 0) mask |= kIOPL;
+  if (old_cpl == 0 && op_bytes != 2) mask |= kVIF | kVIP;
   if (old_cpl <= (old >> 12 & 3)) mask |= kIF;
   mask |= loadable_rf(cpu.s(), op_bytes);
   cpu.set_eflags((old & ~mask & ~kRF) | (static_cast<uint32_t>(popped) & mask));
@@ -78,17 +80,19 @@ void load_flags(Cpu cpu, uint64_t popped, unsigned op_bytes, unsigned old_cpl) {
 bool return_real(Cpu cpu, unsigned op_bytes) {
   State& s = cpu.s();
   const bool vm = (s.eflags & kVM) != 0;
-  if (vm && (s.eflags & kIOPL) != kIOPL) return raise(cpu, kGP, uint16_t{0});
+  const bool virtual_flags = vm && (s.eflags & kIOPL) != kIOPL;
+  if (virtual_flags && (op_bytes != 2 || (s.hflags & kModeVirtualIf) == 0)) return raise(cpu, kGP, uint16_t{0});
   Stack st = Stack::current(cpu);
   Frame f;
   if (!st.pop(f.eip, op_bytes) || !st.pop(f.cs, op_bytes) || !st.pop(f.eflags, op_bytes)) return false;
   if (f.eip > s.segs[R_CS].limit) return raise(cpu, kGP, uint16_t{0});
+  if (virtual_flags && !load_virtual_flags(cpu, static_cast<uint16_t>(f.eflags))) return false;
   cpu.set_reg(R_ESP, st.merged(cpu.reg(R_ESP)));
   uint32_t mask = kArithmeticFlags | kTF | kIF | kDF_ | kNT;
   if (!vm) mask |= kIOPL;
   if (op_bytes != 2) mask |= kACflag | kID;
   mask |= loadable_rf(s, op_bytes);
-  cpu.set_eflags((cpu.eflags() & ~mask & ~kRF) | (static_cast<uint32_t>(f.eflags) & mask));
+  if (!virtual_flags) cpu.set_eflags((cpu.eflags() & ~mask & ~kRF) | (static_cast<uint32_t>(f.eflags) & mask));
   set_real_segment(cpu, R_CS, static_cast<uint16_t>(f.cs));
   s.eip = f.eip;
   return true;

@@ -15,7 +15,7 @@ constexpr unsigned kLegacyBytes = 512, kXmmOffset = 160, kHeader = 512, kAvxOffs
 class Area {
  public:
   Area(Cpu cpu, uint64_t base)
-      : cpu_(cpu), base_(base), mask_((cpu.s().hflags & kModeLma) != 0 ? ~uint64_t{0} : 0xffffffff) {}
+      : cpu_(cpu), base_(base), mask_((cpu.s().hflags & kModeLma) != 0 ? ~uint64_t{0} : 0xffffffff | kBeyondLimit) {}
   template <typename T>
   [[nodiscard]] bool read(uint64_t offset, T& out) {
     return load_guest(cpu_.context(), (base_ + offset) & mask_, sizeof(T), info(), &out);

@@ -33,6 +33,10 @@ X86Frontend::X86Frontend(bool is_64bit_target, uint32_t cpu_model) : layout_{is_
 
 bool X86Frontend::translate(VcpuContext& cpu, uint64_t address, Access access, unsigned mode, bool probe,
                             Translation& out) noexcept {
+  if ((address & kBeyondLimit) != 0 && (state_of(cpu).hflags & kModeCs64) == 0) {
+    if (!probe) raise(Cpu(cpu), kGP, uint16_t{0});
+    return false;
+  }
   if (walk(Cpu(cpu), address, access, static_cast<MmuMode>(mode), probe, out)) return true;
   // A breakpoint on the instruction comes before the fault of its fetch.
   if (access == Access::Fetch && !probe && (state_of(cpu).hflags & kModeCodeBreak) != 0) {
@@ -44,9 +48,10 @@ bool X86Frontend::translate(VcpuContext& cpu, uint64_t address, Access access, u
 }
 
 // Alignment is demanded either by the AC flag or by the instruction itself (MOVAPS, CMPXCHG16B).
-void X86Frontend::misaligned(VcpuContext& cpu, uint64_t, Access) noexcept {
-  const bool checked = (state_of(cpu).hflags & kModeAc) != 0;
-  raise(Cpu(cpu), checked ? kAC : kGP, uint16_t{0});
+void X86Frontend::misaligned(VcpuContext& cpu, uint64_t, Access) noexcept { raise(Cpu(cpu), kAC, uint16_t{0}); }
+
+void X86Frontend::misaligned_operand(VcpuContext& cpu, uint64_t, Access) noexcept {
+  raise(Cpu(cpu), kGP, uint16_t{0});
 }
 
 // ---- translation

@@ -21,6 +21,7 @@ class X86Frontend final : public exec::Frontend {
   bool translate(VcpuContext& cpu, uint64_t address, Access access, unsigned mode, bool probe,
                  Translation& out) noexcept override;
   void misaligned(VcpuContext& cpu, uint64_t address, Access access) noexcept override;
+  void misaligned_operand(VcpuContext& cpu, uint64_t address, Access access) noexcept override;
 
   // Frontend
   [[nodiscard]] std::string_view name() const override { return layout_.is64 ? "x86_64" : "i386"; }

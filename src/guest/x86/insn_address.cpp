@@ -48,10 +48,21 @@ Memory InsnContext::segment_address(unsigned seg, Value offset, unsigned access_
     if (seg == R_FS || seg == R_GS) linear = b.add(linear, b.get(layout.word(), segment_base(seg)));
     return {linear};
   }
-  if (mode(kModeLimits)) {
+  // FS and GS change with every task: their limits are data, not a mode. CS is a data segment too rarely
+  // to be one, and never writable in protected mode.
+  const bool bounded = (seg == R_FS || seg == R_GS) && !mode(kModeOddFsGs);
+  const bool code = seg == R_CS && mode(kModePe) && !mode(kModeVm);
+  if (code || (!bounded && mode(kModeLimits | kModeOddFsGs))) {
     call(kHelperCheckSegment, {b.i32(seg), b.zext(Type::I64, offset), b.i32(access_bytes | (write ? 0x10000u : 0u))});
   }
-  const bool based = seg == R_FS || seg == R_GS || seg == R_CS || mode(kModeAddSeg);
+  if (bounded) {
+    const Value base = b.trunc(Type::I32, b.get(layout.word(), segment_base(seg)));
+    const Value start = b.zext(Type::I64, offset);
+    const Value bound = b.get(Type::I64, static_cast<uint32_t>(offsetof(State, segment_bounds_) + (seg - R_FS) * 8));
+    const Value beyond = b.icmp(ir::Cond::Ugt, b.add(start, b.i64(access_bytes)), bound);
+    return {b.select(beyond, b.i64(kBeyondLimit), b.zext(Type::I64, b.add(b.zext(Type::I32, offset), base)))};
+  }
+  const bool based = seg == R_FS || seg == R_GS || seg == R_CS || mode(kModeAddSeg);  // FS, GS: odd ones
   if (!based) return {b.zext(Type::I64, offset)};
   const Value base = b.trunc(Type::I32, b.get(layout.word(), segment_base(seg)));
   return {b.zext(Type::I64, b.add(b.zext(Type::I32, offset), base))};
@@ -65,8 +76,9 @@ Memory InsnContext::address(const ZydisDecodedOperand& op, unsigned access_bytes
 
 ir::MemInfo InsnContext::mem_info(Type type, bool for_write, unsigned align) const {
   const unsigned bytes = ir::size_bytes(type);
-  if (align == 0 && mode(kModeAc) && bytes > 1) align = bytes;
-  return {.mode = mmu_mode(flags()), .for_write = for_write, .align = static_cast<uint8_t>(align)};
+  const bool strict = align != 0;
+  if (!strict && mode(kModeAc) && bytes > 1) align = bytes;
+  return {.mode = mmu_mode(flags()), .for_write = for_write, .align = static_cast<uint8_t>(align), .strict = strict};
 }
 
 Value InsnContext::load(const Memory& m, Type type, bool for_write, unsigned align) {

@@ -36,10 +36,12 @@ void helper_software_int(void* state, uint32_t vector, uint64_t next_eip) noexce
   raise_software(Cpu(state), static_cast<uint8_t>(vector), next_eip);
 }
 
+void helper_int3(void* state, uint64_t next_eip) noexcept { raise_trap(Cpu(state), kBP, next_eip); }
+
 void helper_int1(void* state, uint64_t next_eip) noexcept { raise_int1(Cpu(state), next_eip); }
 
 void helper_into(void* state, uint32_t condition, uint64_t next_eip) noexcept {
-  if ((condition & 1) != 0) raise_software(Cpu(state), kOF, next_eip);
+  if ((condition & 1) != 0) raise_trap(Cpu(state), kOF, next_eip);
 }
 
 void helper_check_segment(void* state, uint32_t seg, uint64_t offset, uint32_t access) noexcept {
@@ -321,7 +323,7 @@ void leave_unit(Cpu cpu, uint64_t next_eip) {
   cpu.context().request(ExitRequest::Dispatch);
 }
 
-// SDM vol. 2, POPF, "EFLAGS after POPF" (no VME, no PVI).
+// SDM vol. 2, POPF, "EFLAGS after POPF"; virtual-8086 mode below IOPL 3 is in virtual_interrupts.cpp.
 void helper_popf(void* state, uint64_t value, uint32_t bytes, uint64_t next_eip) noexcept {
   Cpu cpu(state);
   State& s = cpu.s();
@@ -333,8 +335,9 @@ void helper_popf(void* state, uint64_t value, uint32_t bytes, uint64_t next_eip)
     changeable |= kIF;
   if (bytes == 2) changeable &= 0xffff;
   const uint32_t old = cpu.eflags();
-  // RF, VIP and VIF are cleared by a 32- or 64-bit POPF; VM stays.
-  const uint32_t cleared = bytes == 2 ? 0 : kRF | kVIP | kVIF;
+  // A 32- or 64-bit POPF clears RF and, of the most privileged, VIP and VIF; VM stays.
+  const bool privileged = (s.hflags & kModePe) == 0 || cpu.cpl() == 0;
+  const uint32_t cleared = bytes == 2 ? 0 : kRF | (privileged ? kVIP | kVIF : 0);
   const uint32_t now = (old & ~(changeable | cleared)) | (static_cast<uint32_t>(value) & changeable) | 2;
   cpu.set_eflags(now);
   const uint64_t old_mode = s.hflags;
@@ -403,6 +406,7 @@ constexpr std::array<Type, 4> kRotateParams{Type::I64, Type::I32, Type::I32};
 const HelperDesc kHelperRaise = exiting("x86_raise", helper_raise, {Type::I32});
 const HelperDesc kHelperRaiseIf = checking("x86_raise_if", helper_raise_if, {Type::I1, Type::I32});
 const HelperDesc kHelperSoftwareInt = exiting("x86_software_int", helper_software_int, {Type::I32, Type::I64});
+const HelperDesc kHelperInt3 = exiting("x86_int3", helper_int3, {Type::I64});
 const HelperDesc kHelperInt1 = exiting("x86_int1", helper_int1, {Type::I64});
 const HelperDesc kHelperInto = exiting("x86_into", helper_into, {Type::I1, Type::I64});
 const HelperDesc kHelperCheckSegment =

@@ -10,6 +10,7 @@ namespace panda::x86 {
 extern const ir::HelperDesc kHelperRaise;         // (vector | error code << 16 | has code << 8)
 extern const ir::HelperDesc kHelperRaiseIf;       // (condition, as above)
 extern const ir::HelperDesc kHelperSoftwareInt;   // (vector, next eip)
+extern const ir::HelperDesc kHelperInt3;          // (next eip): INT3
 extern const ir::HelperDesc kHelperInt1;          // (next eip): INT1
 extern const ir::HelperDesc kHelperInto;          // (condition, next eip): INTO
 extern const ir::HelperDesc kHelperCheckSegment;  // (seg, offset, bytes | write << 16)

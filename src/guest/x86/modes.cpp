@@ -23,7 +23,8 @@ uint32_t cr4_defined(const State& s) {
        if_bit(kLeaf1Edx, 6, kCr4Pae) | if_bit(kLeaf1Edx, 13, kCr4Pge) | if_bit(kLeaf1Edx, 24, kCr4Osfxsr) |
        if_bit(kLeaf1Edx, 25, kCr4Osxmmexcpt) | if_bit(kLeaf1Ecx, 26, kCr4Osxsave) |
        if_bit(kLeaf7Ebx, 0, kCr4Fsgsbase) | if_bit(kLeaf7Ebx, 7, kCr4Smep) | if_bit(kLeaf7Ebx, 20, kCr4Smap) |
-       if_bit(kLeaf1Edx, 7, kCr4Mce) | if_bit(kLeaf7Ecx, 2, kCr4Umip) | if_bit(kLeaf1Ecx, 17, kCr4Pcide);
+       if_bit(kLeaf1Edx, 1, kCr4Vme | kCr4Pvi) | if_bit(kLeaf1Edx, 7, kCr4Mce) |
+       if_bit(kLeaf7Ecx, 2, kCr4Umip) | if_bit(kLeaf1Ecx, 17, kCr4Pcide);
   return v;
 }
 
@@ -154,13 +155,30 @@ bool write_efer(Cpu cpu, uint64_t value) noexcept {
   return true;
 }
 
+namespace {
+
+// FS or GS: one above the last offset, 0 for a null selector. False: its type needs the general check.
+bool segment_bound(const State& s, unsigned seg, uint64_t h, uint64_t& bound) {
+  const SegmentCache& c = s.segs[seg];
+  bound = c.limit == 0xffff'ffff ? ~uint64_t{0} : uint64_t{c.limit} + 1;
+  if ((h & (kModePe | kModeVm)) != kModePe) return true;
+  if ((c.flags & kDescPresent) == 0) {
+    bound = 0;
+    return true;
+  }
+  constexpr uint32_t kPlain = kDescSegment | kDescWritable;
+  return (c.flags & (kPlain | kDescCode | kDescExpandDown)) == kPlain;
+}
+
+}  // namespace
+
 // The bits that control registers and the FPU's state decide.
 constexpr uint64_t kControlBits = kModePe | kModeLma | kModeEm | kModeTs | kModeMp | kModeNe | kModeOsfxsr |
                                   kModeOsxsave | kModeAvx | kModeCodeBreak | kModeFpUnmasked | kModeFpuFlat;
 
 void update_flow_hflags(Cpu cpu) noexcept {
   State& s = cpu.s();
-  const uint64_t eflags = s.eflags;
+  const uint64_t eflags = s.eflags, cr4 = cpu.cr(4);
   uint64_t h = s.hflags & kControlBits;
   unsigned cpl = 0;
   const unsigned iopl = eflags >> 12 & 3;
@@ -172,6 +190,8 @@ void update_flow_hflags(Cpu cpu) noexcept {
       cpl = s.segs[R_SS].flags >> kDescDplShift & 3;
     }
     if (cpl > iopl) h |= kModeIoplSens;
+    const uint32_t virtual_if = (h & kModeVm) != 0 ? kCr4Vme : kCr4Pvi;
+    if ((cr4 & virtual_if) != 0 && cpl == 3 && iopl < 3) h |= kModeVirtualIf;
   }
   h |= cpl;
   const SegmentCache& cs = s.segs[R_CS];
@@ -187,9 +207,11 @@ void update_flow_hflags(Cpu cpu) noexcept {
       constexpr uint32_t kPlain = kDescPresent | kDescSegment | kDescWritable;
       if (c.limit != 0xffff'ffff || (c.flags & (kPlain | kDescCode | kDescExpandDown)) != kPlain) h |= kModeLimits;
     }
+    for (const unsigned seg : {unsigned{R_FS}, unsigned{R_GS}}) {
+      if (!segment_bound(s, seg, h, s.segment_bounds_[seg - R_FS])) h |= kModeOddFsGs;
+    }
   }
   if ((eflags & kTF) != 0) h |= kModeTf;
-  const uint64_t cr4 = cpu.cr(4);
   if ((cr4 & kCr4Smap) != 0 && (eflags & kACflag) == 0 && cpl != 3) h |= kModeSmap;
   if ((eflags & kACflag) != 0 && cpl == 3 && (cpu.cr(0) & kCr0Am) != 0) h |= kModeAc;
   if ((cr4 & kCr4Umip) != 0 && cpl != 0) h |= kModeUmip;

@@ -24,7 +24,7 @@ TEST_F(Modes, ControlRegisterFaults) {
   refused(0, kCr0Pg);
   refused(0, kCr0Nw);
   refused(0, uint64_t{1} << 32);
-  refused(4, kCr4Vme);
+  refused(4, 1u << 13);  // VMXE
   refused(4, 1u << 17);  // PCIDE
   refused(8, 16);
   long_mode_on();

@@ -152,6 +152,127 @@ TEST_F(Segments, TaskSwitchFaultBelongsToTheNewTask) {
   EXPECT_EQ(peek(0x7800 - 12), 0x4444u);
 }
 
+// A second task at kNew, selector kNewSel.
+class Tasks : public Segments {
+ protected:
+  static constexpr uint64_t kNew = 0x3800;
+  static constexpr uint16_t kNewSel = 9 * 8;
+  void SetUp() override {
+    Segments::SetUp();
+    flat32();
+    put_descriptor(kGdt, 9, kNew, 0x67, 0x0000'8900);
+    put<uint32_t>(kNew + 0x20, 0x4444);
+    put<uint32_t>(kNew + 0x24, 2);
+    put<uint32_t>(kNew + 0x38, 0x7800);
+    for (const unsigned seg : {0x48u, 0x50u, 0x54u}) put<uint32_t>(kNew + seg, kData0);
+    put<uint32_t>(kNew + 0x4c, kCode0);
+    context_->exact = 1;
+  }
+  bool busy(uint16_t selector) { return (peek(kGdt + (selector & ~7u) + 4) & kDescTssBusy) != 0; }
+  void expect_fault(bool ok, int vector, int code) {
+    EXPECT_FALSE(ok);
+    const Fault f = take_fault();
+    EXPECT_EQ(f.vector, vector);
+    EXPECT_EQ(f.code, code);
+    EXPECT_EQ(s().tr.selector, kTssSel) << "the old task goes on";
+  }
+};
+
+TEST_F(Tasks, BusyBitsAndBackLinks) {
+  put<uint16_t>(kNew, 0x9999);
+  ASSERT_TRUE(far_jump(cpu(), kNewSel, 0, 4, 0x4007));
+  EXPECT_FALSE(busy(kTssSel));
+  EXPECT_TRUE(busy(kNewSel));
+  EXPECT_EQ(cpu().eflags() & kNT, 0u);
+  EXPECT_EQ(peek<uint16_t>(kNew), 0x9999u) << "JMP leaves the link alone";
+  ASSERT_TRUE(far_call(cpu(), kTssSel, 0, 4, 0x4448));
+  EXPECT_TRUE(busy(kTssSel));
+  EXPECT_TRUE(busy(kNewSel));
+  EXPECT_NE(cpu().eflags() & kNT, 0u);
+  EXPECT_EQ(peek<uint16_t>(kTss), kNewSel);
+  EXPECT_EQ(s().eip, 0x4007u);
+  ASSERT_TRUE(interrupt_return(cpu(), 4, 0x4009));
+  EXPECT_FALSE(busy(kTssSel));
+  EXPECT_TRUE(busy(kNewSel));
+  EXPECT_EQ(s().eip, 0x4448u);
+  EXPECT_EQ(peek(kTss + 0x24) & kNT, 0u) << "saved without NT";
+  EXPECT_NE(cpu().cr(0) & kCr0Ts, 0u);
+}
+
+TEST_F(Tasks, RefusedSelectors) {
+  put(kGdt + kNewSel + 4, peek(kGdt + kNewSel + 4) | kDescTssBusy);
+  expect_fault(far_call(cpu(), kNewSel, 0, 4, 0x4007), kGP, kNewSel);
+  put(kGdt + kNewSel + 4, peek(kGdt + kNewSel + 4) & ~(kDescTssBusy | kDescPresent));
+  expect_fault(far_call(cpu(), kNewSel, 0, 4, 0x4007), kNP, kNewSel);
+  put_descriptor(kGdt, 9, kNew, 0x66, 0x0000'8900);
+  expect_fault(far_jump(cpu(), kNewSel, 0, 4, 0x4007), kTS, kNewSel);
+  put_descriptor(kGdt, 9, kNew, 0x67, 0x0000'8900);
+  // A nested task whose link leads to one that is not busy.
+  put<uint16_t>(kTss, kNewSel);
+  s().eflags |= kNT;
+  expect_fault(interrupt_return(cpu(), 4, 0x4007), kTS, kNewSel);
+  // DPL of the TSS below CPL.
+  s().eflags &= ~uint64_t{kNT};
+  to_ring3(0x1000, 0x6000, 2);
+  expect_fault(far_call(cpu(), kNewSel | 3, 0, 4, 0x1007), kGP, kNewSel);
+}
+
+TEST_F(Tasks, TrapFlagOfTheTask) {
+  put_gate(kDB, kCode0, 0x6666, kTypeIntGate32, 0);
+  put<uint16_t>(kNew + 0x64, 1);
+  EXPECT_FALSE(far_call(cpu(), kNewSel, 0, 4, 0x4007));
+  EXPECT_EQ(s().exception_index, kDB);
+  s().eip = 0x4000;  // what the engine does on a fault
+  ASSERT_TRUE(deliver_pending(cpu()));
+  EXPECT_EQ(s().eip, 0x6666u);
+  EXPECT_EQ(s().tr.selector, kNewSel);
+  EXPECT_EQ(cpu().dr(6), 0xffff'8ff0u) << "BT";
+  EXPECT_EQ(peek(0x7800 - 12), 0x4444u) << "before the new task's first instruction";
+  EXPECT_EQ(peek(0x7800 - 4) & kRF, 0u);
+}
+
+TEST_F(Tasks, LocalBreakpointsEndWithTheTask) {
+  ASSERT_TRUE(write_dr(cpu(), 1, 0x5000));
+  ASSERT_TRUE(write_dr(cpu(), 2, 0x5100));
+  ASSERT_TRUE(write_dr(cpu(), 7, 0x0ff0'0024));  // L1 and G2: accesses
+  EXPECT_EQ(context_->watch_count, 2u);
+  ASSERT_TRUE(far_jump(cpu(), kNewSel, 0, 4, 0x4007));
+  EXPECT_EQ(cpu().dr(7) & 0xff, 0x20u);
+  EXPECT_EQ(context_->watch_count, 1u);
+  EXPECT_FALSE(context_->watched(0x5000, 4));
+  EXPECT_TRUE(context_->watched(0x5100, 4));
+}
+
+TEST_F(Tasks, ExceptionsThroughATaskGatePushTheirCode) {
+  put_gate(kNP, kNewSel, 0, kTypeTaskGate, 0);
+  raise(cpu(), kNP, uint16_t{0x1230});
+  s().eip = 0x4000;
+  ASSERT_TRUE(deliver_pending(cpu()));
+  EXPECT_EQ(s().tr.selector, kNewSel);
+  EXPECT_EQ(cpu().reg(R_ESP), 0x7800u - 4);
+  EXPECT_EQ(peek(0x7800 - 4), 0x1230u);
+  EXPECT_EQ(peek(kTss + 0x20), 0x4000u) << "the faulting instruction";
+  EXPECT_NE(peek(kTss + 0x24) & kRF, 0u) << "to be run again";
+  EXPECT_NE(cpu().eflags() & kNT, 0u);
+}
+
+TEST_F(Tasks, SixteenBitTss) {
+  constexpr uint64_t kOld = 0x3a00;
+  put_descriptor(kGdt, 10, kOld, 0x2b, 0x0000'8100);
+  const uint16_t image[] = {0, 0, 0, 0, 0, 0, 0, 0x4444, 2, 1, 2, 3, 4, 0x7800, 6, 7, 8, kData0, kCode0, kData0, kData0, 0};
+  memory_->write(GuestPhysAddr(kOld), image, sizeof image);
+  cpu().set_reg(R_EDI, 0xabcd'1234);
+  ASSERT_TRUE(far_call(cpu(), 10 * 8, 0, 4, 0x4007));
+  EXPECT_EQ(s().eip, 0x4444u);
+  EXPECT_EQ(cpu().reg(R_EAX) & 0xffff, 1u);
+  EXPECT_EQ(cpu().reg(R_ESP) & 0xffff, 0x7800u);
+  EXPECT_EQ(peek<uint16_t>(kOld), kTssSel);
+  ASSERT_TRUE(interrupt_return(cpu(), 2, 0x4446));
+  EXPECT_EQ(peek<uint16_t>(kOld + 0xe), 0x4446u);
+  EXPECT_EQ(cpu().reg(R_EDI), 0xabcd'1234u);
+  EXPECT_EQ(s().eip, 0x4007u);
+}
+
 TEST_F(Segments, Ports) {
   flat32();
   put<uint16_t>(kTss + 0x66, 0x68);

@@ -38,6 +38,22 @@ void exceptions_begin(void* state) noexcept {
   context.guest_mxcsr &= ~kMxcsrFlags;
 }
 
+void tiny_result(void* state, uint64_t low, uint64_t high, uint32_t lane) noexcept {
+  Cpu cpu(state);
+  constexpr uint32_t kUnderflow = 0x10;
+  if ((cpu.s().mxcsr & kUnderflow << 7) != 0) return;
+  bool tiny = false;
+  for (const uint64_t half : {low, high}) {
+    if (lane == 8) {
+      const uint64_t magnitude = half << 1 >> 1;
+      tiny |= magnitude != 0 && magnitude >> 52 == 0;
+      continue;
+    }
+    for (const uint64_t one : {half & 0x7fffffff, half >> 32 & 0x7fffffff}) tiny |= one != 0 && one >> 23 == 0;
+  }
+  if (tiny) cpu.context().guest_mxcsr |= kUnderflow;
+}
+
 // SDM vol. 1, 11.5.2: where an invalid-operand, denormal or divide exception is unmasked, the
 // flags of the exceptions that come after a computation are not set, since there was none.
 void exceptions_check(void* state) noexcept {
@@ -125,6 +141,14 @@ const ir::HelperDesc kSseExceptionsBegin{
     .writes = {offsetof(State, mxcsr), offsetof(State, mxcsr) + 4},
     .may_exit = false,
     .uses_fp = true};
+const ir::HelperDesc kSseTinyResult{.name = "sse_tiny_result",
+                                    .function = reinterpret_cast<const void*>(&tiny_result),
+                                    .result = Type::Void,
+                                    .params = {Type::I64, Type::I64, Type::I32},
+                                    .reads = {offsetof(State, mxcsr), offsetof(State, mxcsr) + 4},
+                                    .writes = ir::kNoState,
+                                    .may_exit = false,
+                                    .uses_fp = true};
 const ir::HelperDesc kSseExceptionsCheck{.name = "sse_exceptions_check",
                                          .function = reinterpret_cast<const void*>(&exceptions_check),
                                          .result = Type::Void,

@@ -31,6 +31,9 @@ struct StringCompare {
 
 // --- unmasked SSE exceptions (kModeFpUnmasked)
 extern const ir::HelperDesc kSseExceptionsBegin;  // clears the flags, so that the check sees new ones
+// What the host does not tell where it runs with exceptions masked: a result that is tiny and exact. Lanes
+// (low, high halves) of `lane` bytes, of an operation that underflows.
+extern const ir::HelperDesc kSseTinyResult;       // low, high, lane
 extern const ir::HelperDesc kSseExceptionsCheck;  // adds them to MXCSR; #XM (or #UD) where one is unmasked
 
 }  // namespace panda::x86

@@ -56,8 +56,14 @@ enum ModeBits : uint64_t {
   kModeCsLimit = 1 << 22,  // CS limit is below 4 GiB: fetch checks
   kModeIoplSens = 1 << 23, // CPL > IOPL (or VM with IOPL < 3): CLI, STI, POPF, IN, OUT need checks
   kModeCodeBreak = 1 << 26, // DR7 enables an instruction breakpoint
+  kModeOddFsGs = 1 << 27,  // FS or GS is present and not plain writable data: check each access
+  kModeVirtualIf = 1 << 28, // IOPL < 3 with CR4.VME in virtual-8086 mode, or CR4.PVI at CPL 3: CLI and STI act on VIF
   kModeUmip = 1 << 24,     // CR4.UMIP at CPL > 0: SGDT, SIDT, SLDT, STR and SMSW are #GP
 };
+
+// Where an access beyond the limit of FS or GS goes instead, outside 64-bit code: no linear address there
+// has this bit, and the walk raises the fault (State::segment_bounds_).
+inline constexpr uint64_t kBeyondLimit = uint64_t{1} << 62;
 
 // State::inhibit_irq: what holds interrupts back until the next instruction is done. Behind MOV SS and
 // POP SS, single-step traps are held back too (SDM vol. 3, 6.8.3).

@@ -6,6 +6,7 @@
 #include "base/types.h"
 #include "guest/x86/debug.h"
 #include "guest/x86/integer_helpers.h"
+#include "guest/x86/system.h"
 #include "memory/access.h"
 
 namespace panda::x86 {
@@ -92,7 +93,11 @@ class RepeatedString {
     }
     return (offset + s.segs[seg].base) & 0xffff'ffff;
   }
-  [[nodiscard]] bool limits() const { return (cpu_.s().hflags & (kModeLimits | kModeCs64)) == kModeLimits; }
+  [[nodiscard]] bool limits(unsigned seg) const {
+    const uint64_t h = cpu_.s().hflags;
+    if ((h & kModeCs64) != 0) return false;
+    return (h & kModeLimits) != 0 || seg == R_FS || seg == R_GS || (seg == R_CS && is_protected(cpu_.s()));
+  }
   [[nodiscard]] ir::MemInfo mem_info() const {
     const bool aligned = (cpu_.s().hflags & kModeAc) != 0 && bytes_ > 1;
     return {.mode = cpu_.mode(), .for_write = false, .align = static_cast<uint8_t>(aligned ? bytes_ : 0)};
@@ -114,12 +119,12 @@ class RepeatedString {
   }
 
   bool load(unsigned seg, uint64_t offset, uint64_t& v) {
-    if (limits() && !check_segment(cpu_, seg, offset, bytes_, false)) return false;
+    if (limits(seg) && !check_segment(cpu_, seg, offset, bytes_, false)) return false;
     v = 0;
     return load_guest(cpu_.context(), linear(seg, offset), bytes_, mem_info(), &v);
   }
   bool store(uint64_t offset, uint64_t v) {
-    if (limits() && !check_segment(cpu_, R_ES, offset, bytes_, true)) return false;
+    if (limits(R_ES) && !check_segment(cpu_, R_ES, offset, bytes_, true)) return false;
     return store_guest(cpu_.context(), linear(R_ES, offset), bytes_, mem_info(), &v);
   }
 
@@ -176,7 +181,7 @@ class RepeatedString {
   uint8_t* map(unsigned seg, uint64_t offset, uint64_t n, bool write) {
     const uint64_t lowest = down() ? offset - (n - 1) * bytes_ : offset;
     const uint64_t size = n * bytes_;
-    if (limits() && !segment_permits(cpu_.s(), seg, lowest, size, write)) return nullptr;
+    if (limits(seg) && !segment_permits(cpu_.s(), seg, lowest, size, write)) return nullptr;
     const auto host = [&](uint64_t at, uint64_t length) {
       return static_cast<uint8_t*>(map_guest(cpu_.context(), linear(seg, at), static_cast<unsigned>(length),
                                              write ? Access::Write : Access::Read, cpu_.mode()));

@@ -23,8 +23,10 @@ enum ExceptionFlags : uint32_t {
 };
 // Makes `vector` pending and asks to leave the unit. Always returns false: `return raise(...)`.
 bool raise(Cpu cpu, Vector vector, std::optional<uint16_t> error_code = {}) noexcept;
-// A software interrupt (INT n, INT3, INTO, INT1): returns to next_eip; DPL of the gate is checked.
+// INT n: returns to next_eip; DPL of the gate is checked. True where virtual-8086 mode redirected it: it is done.
 bool raise_software(Cpu cpu, uint8_t vector, uint64_t next_eip) noexcept;
+// INT3 and INTO: the same, and never redirected nor subject to IOPL.
+bool raise_trap(Cpu cpu, uint8_t vector, uint64_t next_eip) noexcept;
 // Delivers what is pending; double and triple faults. False: shut down.
 bool deliver_pending(Cpu cpu) noexcept;
 bool deliver_external(Cpu cpu, uint8_t vector) noexcept;

@@ -87,12 +87,16 @@ InsnEnd translate_ret(InsnContext& x) {
 
 InsnEnd software_interrupt(InsnContext& x, uint8_t vector) {
   x.call(kHelperSoftwareInt, {x.b.i32(vector), x.b.i64(x.next_pc())});
-  x.b.exit_dispatch();  // not reached
+  x.b.exit_dispatch();  // redirected in virtual-8086 mode: the helper has set the pc
   return InsnEnd::Closed;
 }
 
 InsnEnd translate_int(InsnContext& x) { return software_interrupt(x, static_cast<uint8_t>(x.ops[0].imm.value.u)); }
-InsnEnd translate_int3(InsnContext& x) { return software_interrupt(x, kBP); }
+InsnEnd translate_int3(InsnContext& x) {
+  x.call(kHelperInt3, {x.b.i64(x.next_pc())});
+  x.b.exit_dispatch();  // not reached
+  return InsnEnd::Closed;
+}
 InsnEnd translate_int1(InsnContext& x) {
   x.call(kHelperInt1, {x.b.i64(x.next_pc())});
   x.b.exit_dispatch();  // not reached

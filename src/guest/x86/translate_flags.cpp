@@ -1,6 +1,7 @@
 // SDM vol. 2: the instructions that move or set EFLAGS bits.
 #include "guest/x86/integer_helpers.h"
 #include "guest/x86/translate_control.h"
+#include "guest/x86/virtual_interrupts.h"
 
 namespace panda::x86 {
 
@@ -11,33 +12,47 @@ namespace {
 
 constexpr uint32_t kEflags = offsetof(State, eflags);
 
-// PUSHF and POPF in virtual-8086 mode need IOPL 3 (there is no VME).
-bool barred_by_vm86(const InsnContext& x) { return x.mode(kModeVm) && x.mode(kModeIoplSens); }
+// PUSHF and POPF in virtual-8086 mode below IOPL 3: the virtual interrupt flag, or #GP.
+bool below_iopl_in_vm86(const InsnContext& x) { return x.mode(kModeVm) && x.mode(kModeIoplSens); }
+bool has_virtual_flags(const InsnContext& x) { return x.mode(kModeVirtualIf) && x.operand_type() == Type::I16; }
 
 bool lahf_missing(const InsnContext& x) { return x.is64() && !x.has(Feature::Lahf); }
 
 }  // namespace
 
 InsnEnd translate_pushf(InsnContext& x) {
-  if (barred_by_vm86(x)) {
+  const bool virtual_flags = below_iopl_in_vm86(x);
+  if (virtual_flags && !has_virtual_flags(x)) {
     x.raise(kGP, uint16_t{0});
     return InsnEnd::Closed;
   }
   ir::Builder& b = x.b;
   const Value system = b.and_(b.trunc(Type::I32, x.word(kEflags)), b.i32(~(kRF | kVM | kArithmeticFlags | kDF_)));
   const Value direction = b.and_(b.get(Type::I32, offsetof(State, df)), b.i32(kDF_));  // 1 or -1
-  const Value image = b.or_(b.or_(system, b.i32(2)), b.or_(direction, x.get_eflags_arith()));
+  Value image = b.or_(b.or_(system, b.i32(2)), b.or_(direction, x.get_eflags_arith()));
+  if (virtual_flags) {  // IOPL 3, and VIF as IF
+    const Value vif = b.and_(b.shift(Op::shr, image, b.i8(10)), b.i32(kIF));
+    image = b.or_(b.or_(b.and_(image, b.i32(~kIF)), b.i32(kIOPL)), vif);
+  }
   const Type type = x.operand_type();
   x.push(type == Type::I16 ? b.trunc(type, image) : b.zext(type, image));
   return InsnEnd::Next;
 }
 
 InsnEnd translate_popf(InsnContext& x) {
-  if (barred_by_vm86(x)) {
-    x.raise(kGP, uint16_t{0});
-    return InsnEnd::Closed;
-  }
   const Type type = x.operand_type();
+  if (below_iopl_in_vm86(x)) {
+    if (!has_virtual_flags(x)) {
+      x.raise(kGP, uint16_t{0});
+      return InsnEnd::Closed;
+    }
+    const Value sp = x.stack_pointer();
+    const Value popped = x.b.zext(Type::I32, x.load_stack(sp, type));
+    const Value new_sp = x.b.zext(Type::I64, x.b.add(sp, x.b.konst(sp.type, 2)));
+    x.call(kHelperVirtualPopf, {popped, new_sp, x.b.i64(x.next_pc())});
+    x.known = {};
+    return InsnEnd::Next;
+  }
   const Value v = x.b.zext(Type::I64, x.pop(type));
   x.call(kHelperPopf, {v, x.b.i32(ir::size_bytes(type)), x.b.i64(x.next_pc())});
   x.known = {};
@@ -89,6 +104,11 @@ InsnEnd translate_direction_flag(InsnContext& x) {
 }
 
 InsnEnd translate_cli(InsnContext& x) {
+  if (x.mode(kModeVirtualIf)) {
+    const Value flags = x.word(kEflags);
+    x.b.set(kEflags, x.b.and_(flags, x.b.konst(flags.type, ~uint64_t{kVIF} & ir::mask_of(flags.type))));
+    return InsnEnd::Next;
+  }
   if (x.mode(kModeIoplSens)) {
     x.raise(kGP, uint16_t{0});
     return InsnEnd::Closed;
@@ -99,6 +119,10 @@ InsnEnd translate_cli(InsnContext& x) {
 }
 
 InsnEnd translate_sti(InsnContext& x) {
+  if (x.mode(kModeVirtualIf)) {
+    x.call(kHelperVirtualSti);
+    return InsnEnd::Next;
+  }
   if (x.mode(kModeIoplSens)) {
     x.raise(kGP, uint16_t{0});
     return InsnEnd::Closed;

@@ -99,6 +99,15 @@ SseExceptionScope::SseExceptionScope(InsnContext& x) : x_(x), checked_(x.mode(kM
   if (checked_) x_.call(kSseExceptionsBegin);
 }
 
+void SseExceptionScope::check(Value result, Type lane) {
+  if (!checked_) return;
+  ir::Builder& b = x_.b;
+  const Value v = result.type == Type::V128 ? result : b.emit(Op::vzext, Type::V128, {result});
+  x_.call(kSseTinyResult, {b.emit(Op::vget_lane, Type::I64, {v}, 0), b.emit(Op::vget_lane, Type::I64, {v}, 1),
+                           b.i32(ir::size_bytes(lane))});
+  check();
+}
+
 void SseExceptionScope::check() {
   if (checked_) x_.call(kSseExceptionsCheck);
 }

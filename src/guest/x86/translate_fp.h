@@ -62,6 +62,8 @@ class SseExceptionScope {
  public:
   explicit SseExceptionScope(InsnContext& x);
   void check();  // after the operations, before the first set
+  // The same for one whose result may underflow: lanes of F32 or F64, in a V128 or alone.
+  void check(Value result, Type lane);
 
  private:
   InsnContext& x_;

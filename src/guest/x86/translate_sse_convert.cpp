@@ -12,7 +12,8 @@ InsnEnd convert_packed(InsnContext& x) {
   const Value a = half ? read_low_vector(x, x.ops[1], Type::I64) : read_xmm(x, x.ops[1]);
   SseExceptionScope scope(x);
   const Value r = x.b.unary(op, a);
-  scope.check();
+  if (op == Op::vcvt_f64_f32) scope.check(r, Type::F32);
+  else scope.check();
   set_xmm(x, x.ops[0], r);
   return InsnEnd::Next;
 }
@@ -24,7 +25,8 @@ InsnEnd convert_scalar(InsnContext& x) {
   const Value a = read_low(x, x.ops[1], from);
   SseExceptionScope scope(x);
   const Value r = x.b.emit(op, to, {a});
-  scope.check();
+  if (to == Type::F32) scope.check(r, Type::F32);
+  else scope.check();
   set_xmm(x, x.ops[0], x.b.emit(Op::vset_lane, Type::V128, {get_xmm(x, x.ops[0]), r}));
   return InsnEnd::Next;
 }

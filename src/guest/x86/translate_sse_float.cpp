@@ -8,13 +8,33 @@
 namespace panda::x86 {
 namespace {
 
+// The lanes of what may be too small for its format; Void: nothing is.
+constexpr Type underflowing(Op op) {
+  switch (op) {
+    case Op::vadd_f32: case Op::vsub_f32: case Op::vmul_f32: case Op::vdiv_f32: case Op::vaddsub_f32:
+    case Op::vhadd_f32: case Op::vhsub_f32: case Op::vdp_f32:
+      return Type::F32;
+    case Op::vadd_f64: case Op::vsub_f64: case Op::vmul_f64: case Op::vdiv_f64: case Op::vaddsub_f64:
+    case Op::vhadd_f64: case Op::vhsub_f64: case Op::vdp_f64:
+      return Type::F64;
+    default:
+      return Type::Void;
+  }
+}
+constexpr bool scalar_underflows(Op op) { return op == Op::fadd || op == Op::fsub || op == Op::fmul || op == Op::fdiv; }
+
+void check_result(SseExceptionScope& scope, Value result, Type lane) {
+  if (lane == Type::Void) scope.check();
+  else scope.check(result, lane);
+}
+
 // Destination op= source, in all lanes. imm: compare predicates and the like are operand 2.
 InsnEnd packed(InsnContext& x, Op op, uint64_t imm = 0) {
   if (!sse_ready(x)) return InsnEnd::Closed;
   const Value b = read_xmm(x, x.ops[1]);
   SseExceptionScope scope(x);
   const Value r = x.b.binary(op, get_xmm(x, x.ops[0]), b, imm);
-  scope.check();
+  check_result(scope, r, underflowing(op));
   set_xmm(x, x.ops[0], r);
   return InsnEnd::Next;
 }
@@ -40,7 +60,7 @@ InsnEnd scalar(InsnContext& x, Op op, Type type, uint64_t imm = 0) {
   const Value a = read_low(x, x.ops[0], type);
   SseExceptionScope scope(x);
   const Value r = x.b.binary(op, a, b, imm);
-  scope.check();
+  check_result(scope, r, scalar_underflows(op) ? type : Type::Void);
   set_xmm(x, x.ops[0], with_low(x, r));
   return InsnEnd::Next;
 }

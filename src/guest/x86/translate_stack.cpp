@@ -77,9 +77,12 @@ InsnEnd translate_enter(InsnContext& x) {
     const Value frame = ir::size_bytes(type) > ir::size_bytes(stack) ? b.zext(type, frame_sp) : b.trunc(type, frame_sp);
     x.push_at(below(sp, uint64_t{bytes} * ++pushed), frame);
   }
+  // The stack must be writable where it will begin (SDM vol. 2, ENTER).
+  const Value final_sp = below(sp, uint64_t{bytes} * pushed + allocated);
+  (void)x.load(x.segment_address(R_SS, final_sp, bytes, true), type, true);
   // BP takes the frame pointer at the operand size, or the stack's where that is narrower.
   x.set_reg(R_EBP, !x.is64() && ir::size_bytes(type) < ir::size_bytes(stack) ? b.trunc(type, frame_sp) : frame_sp);
-  x.set_stack_pointer(below(sp, uint64_t{bytes} * pushed + allocated));
+  x.set_stack_pointer(final_sp);
   return InsnEnd::Next;
 }
 

@@ -132,6 +132,21 @@ TEST_F(TranslateSystem, WhatCrossesTheLineNeedsAnExactUnit) {
   }
 }
 
+// Who is told of a new address space (CpuObserver::asid_changes) reads the pc slot.
+TEST_F(TranslateSystem, LoadingCr3ShowsItsOwnPc) {
+  flat32();
+  Bytes mov{0x0f, 0x22, 0xd8};
+  mov.resize(15, 0x90);
+  run(mov, false);
+  ASSERT_TRUE(calls("x86_write_cr"));
+  uint64_t pc = 0;
+  for (const ir::Inst& i : unit_.insts) {
+    if (i.op == ir::Op::call) break;
+    if (i.op == ir::Op::set && i.imm == offsetof(State, eip)) pc = unit_.insts[i.args[0]].imm;
+  }
+  EXPECT_EQ(pc, s().eip);
+}
+
 TEST_F(TranslateSystem, OperandSizeOfFarReturnInLongMode) {
   long_mode_on();
   Bytes retf = {0xcb};

@@ -110,6 +110,15 @@ patched: movb $0x11, %dl
   pushl $2                 # 10
   popfl                    # 11
 
+  # --- POP SS holds the single-step trap back as MOV SS does
+  ORIGIN 7f
+  pushl $DATA0
+  pushl $0x102
+7: popfl
+  popl %ss                 # not behind it
+  nop                      # 3
+  pushl $2                 # 5
+  popfl                    # 6
   # --- ports: DR2, with CR4.DE
   ORIGIN 9f
   movl $8, %eax

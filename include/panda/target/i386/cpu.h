@@ -194,6 +194,7 @@ typedef struct CPUX86State {
   uint32_t cpu_model;     /* index into the engine's CPU models */
   int32_t cpu_index;
   uint64_t cpuid_features_[8];
+  uint64_t segment_bounds_[2]; /* engine: FS and GS: offsets below this are in the limit */
   uint64_t random_;       /* engine: what RDRAND and RDSEED are drawn from */
 
   /* PANDA */
