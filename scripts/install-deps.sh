@@ -6,6 +6,7 @@ set -eu
 
 packages="g++ gcc-multilib g++-multilib cmake ninja-build make pkg-config git python3 cpio gzip xz-utils
   libfmt-dev libexpected-dev libzydis-dev libxbyak-dev libzstd-dev libxxhash-dev
+  zlib1g-dev libprotobuf-dev libprotobuf-c-dev protobuf-compiler protobuf-c-compiler
   libgtest-dev libgmock-dev libunicorn-dev"
 case ${1-} in
   bench) packages="$packages qemu-system-x86" ;;

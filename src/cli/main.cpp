@@ -114,6 +114,9 @@ int run(const Config& config) {
   int status = 0;
   {
     Session s(kProgram, config, **machine, **plugins, terminal);
+    if (!config.pandalog.empty()) {
+      if (auto opened = (*plugins)->open_pandalog(config.pandalog); !opened) return complain(opened.error());
+    }
     if (auto loaded = load_plugins(config, **plugins); !loaded) return complain(loaded.error());
     (*plugins)->after_machine_init();
     if (console) terminal.set_raw();
@@ -161,6 +164,7 @@ int run(const Config& config) {
     }
     (*plugins)->pre_shutdown();
     (*plugins)->unload_all();
+    (*plugins)->close_pandalog();
     (*plugins)->set_hooks({});
   }
   terminal.flush();

@@ -176,7 +176,10 @@ Status apply(const Row& row, const std::string& v, Config& c, Placement& placeme
     case Id::PandaPlugin: c.plugins.push_back({Config::PluginOption::Kind::File, v}); break;
     case Id::PandaArg: c.plugins.push_back({Config::PluginOption::Kind::Argument, v}); break;
     case Id::PandaOs: c.os = v; break;
-    case Id::Pandalog: return fail("-pandalog is not available yet");
+    case Id::Pandalog:
+      if (v.empty()) return fail("-pandalog needs a file");
+      c.pandalog = v;
+      break;
     case Id::Backend:
       PANDA_TRY_STATUS(one_of(row.name, v, {"jit", "interp"}));
       c.interpreter = v == "interp";

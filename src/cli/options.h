@@ -38,6 +38,7 @@ struct Config {
   };
   std::vector<PluginOption> plugins;  // in the order given
   std::string os;
+  std::string pandalog;  // file that plugins log to; empty: none
   bool interpreter = false;
   std::string plugin_directory;
   enum class Info : uint8_t { None, Help, Version, CpuHelp };

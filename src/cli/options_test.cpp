@@ -75,7 +75,7 @@ TEST(Options, WrongValues) {
   EXPECT_ERROR("-rtc", {"-rtc", "base=2001-13-01"});
   EXPECT_ERROR("-serial tcp::1", {"-kernel", "k", "-serial", "tcp::1"});
   EXPECT_ERROR("-display gtk", {"-display", "gtk"});
-  EXPECT_ERROR("-pandalog", {"-pandalog", "x"});
+  EXPECT_ERROR("-pandalog needs a file", {"-replay", "x", "-pandalog", ""});
   EXPECT_ERROR("-record-from", {"-record-from", "x:y"});
   EXPECT_ERROR("nothing to run", {"-m", "64M"});
   EXPECT_ERROR("-replay takes the machine", {"-replay", "x", "-kernel", "k"});

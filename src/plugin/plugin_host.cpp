@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "pandalog/log.h"
+#include "plugin/api_bridge.h"
+
 namespace panda::plugin {
 namespace {
 
@@ -28,12 +31,18 @@ PluginHost::PluginHost(Options options, const Target& target)
       hooks_(std::move(options.hooks)),
       instrumentation_(std::make_unique<Instrumentation>(*engine_, target, registry_)) {
   g_current = this;
+  pandalog::set_machine([] { return pandalog::Stamp{.pc = api::pc(), .instr = api::instruction_count()}; });
 }
 
 PluginHost::~PluginHost() {
   unload_all();
+  close_pandalog();
+  pandalog::set_machine(nullptr);
   g_current = nullptr;
 }
+
+Status PluginHost::open_pandalog(const std::string& path) { return pandalog::open_machine_log(path); }
+void PluginHost::close_pandalog() { pandalog::close_machine_log(); }
 
 // ---- messages
 

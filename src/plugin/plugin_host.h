@@ -87,6 +87,10 @@ class PluginHost {
   // The plugin being initialised cannot do without this: its loading fails with this message.
   void loading_problem(std::string message);
 
+  // --- pandalog: before plugins are loaded, and when all are unloaded
+  Status open_pandalog(const std::string& path);
+  void close_pandalog();
+
   // --- monitor: what to print
   std::string monitor_load(std::string_view file, std::string_view arguments);  // arguments: key=value,key
   std::string monitor_unload(int index);

@@ -1,0 +1,2 @@
+// An older place of this header.
+#include "panda/plog-cc.hpp"
