@@ -12,6 +12,7 @@ extern "C" {
 void panda_register_callback_helper(void *plugin, panda_cb_type type, panda_cb *cb);
 void panda_enable_callback_helper(void *plugin, panda_cb_type type, panda_cb *cb);
 void panda_disable_callback_helper(void *plugin, panda_cb_type type, panda_cb *cb);
+void panda_start_pandalog(const char *name); /* as -pandalog does; what goes wrong is said on stderr */
 uint64_t rr_get_guest_instr_count_external(void);
 int panda_virtual_memory_read_external(CPUState *cpu, target_ulong addr, char *buf, int len);
 int panda_virtual_memory_write_external(CPUState *cpu, target_ulong addr, char *buf, int len);

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -173,6 +174,7 @@ int run(const Config& config) {
 }
 
 int start(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file at its size limit is a full disk: the write fails, and says so
   auto config = parse_options(PANDA_SYSTEM_NAME, std::vector<std::string>(argv + 1, argv + argc));
   if (!config) return complain(config.error());
   switch (config->info) {

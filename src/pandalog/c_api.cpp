@@ -23,13 +23,17 @@ struct GlobalPandaLog {
 extern "C" {
 int pandalog = 0;
 GlobalPandaLog globalLog = {nullptr, false};
+void panda_pprint_message(const ProtobufCMessage* message);  // c_print.cpp
 }
 
 namespace {
 
+// What only plugins call is to be linked all the same.
+[[gnu::used]] void (*const kPrinting)(const ProtobufCMessage*) = panda_pprint_message;
+
 struct Machine {
   pl::Log log;
-  pl::StampSource stamp = nullptr;
+  pl::MachineHooks hooks;
 };
 
 Machine& machine() {
@@ -57,7 +61,7 @@ uint64_t* field(ProtobufCMessage* entry, const char* name) {
 
 namespace panda::pandalog {
 
-void set_machine(StampSource stamp) { machine().stamp = stamp; }
+void set_machine(MachineHooks hooks) { machine().hooks = hooks; }
 
 Status open_machine_log(const std::string& path) {
   PANDA_TRY_STATUS(machine().log.open_write(path, 0));
@@ -95,8 +99,8 @@ int panda_log_close(panda_log* log) {
 }
 
 void panda_log_stamp(panda_log* log, uint64_t* pc, uint64_t* instr) {
-  if (log != nullptr || machine().stamp == nullptr) return;
-  const pl::Stamp stamp = machine().stamp();
+  if (log != nullptr || machine().hooks.stamp == nullptr) return;
+  const pl::Stamp stamp = machine().hooks.stamp();
   *pc = stamp.pc;
   *instr = stamp.instr;
 }
@@ -116,7 +120,10 @@ uint8_t* panda_log_begin_entry(panda_log* log, size_t size, uint64_t instr) {
   return room;
 }
 void panda_log_end_entry(panda_log* log) { log_of(log).writer()->end_entry(); }
-void panda_log_refuse_entry(panda_log* log, const char* why) { log_of(log).say_once(std::string("pandalog: ") + why); }
+void panda_log_refuse_entry(panda_log* log, const char* why) {
+  const std::string who = log == nullptr && machine().hooks.who != nullptr ? machine().hooks.who() : "";
+  log_of(log).say_once((who.empty() ? "pandalog: " : "plugin " + who + ": pandalog: ") + why);
+}
 
 const uint8_t* panda_log_read_entry(panda_log* log, size_t* size) {
   pl::Log& l = log_of(log);
@@ -195,6 +202,7 @@ void pandalog_open(const char* filename, const char* mode) {
 void pandalog_close(void) { panda_log_close(nullptr); }
 void pandalog_seek(uint64_t instr) { panda_log_seek(nullptr, instr); }
 
+void panda_start_pandalog(const char* name) { pandalog_open_write(name, 0); }
 void pandalog_init(const char* fname) { pandalog_open_write(fname, 0); }
 void pandalog_cc_init_write(const char* path) { pandalog_open_write(path, 0); }
 void pandalog_cc_init_read(const char* path) { pandalog_open_read_fwd(path); }

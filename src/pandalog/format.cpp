@@ -47,7 +47,8 @@ std::optional<uint64_t> find_varint(std::span<const uint8_t> message, uint32_t t
       case 5:
         if (!c.skip(4)) return std::nullopt;
         break;
-      default: return std::nullopt;  // groups are not used
+      default:
+        return std::nullopt;  // groups are not used
     }
   }
   return std::nullopt;

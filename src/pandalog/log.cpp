@@ -27,12 +27,10 @@ Status Log::open_read(const std::string& path, Direction direction) {
 
 Status Log::close() {
   reader_.reset();
-  if (writer_ == nullptr) return {};
-  const std::unique_ptr<Writer> writer = std::move(writer_);
-  Status closed = writer->close();
-  if (!closed && std::find(said_.begin(), said_.end(), closed.error().message) == said_.end()) {
-    say_once(closed.error().message);
-  }
+  Status closed;
+  if (const std::unique_ptr<Writer> writer = std::move(writer_); writer != nullptr) closed = writer->close();
+  if (!closed) say_once(closed.error().message);
+  said_.clear();
   return closed;
 }
 

@@ -39,10 +39,12 @@ class Log {
   size_t reported_ = 0;
 };
 
-// The machine's log, which belongs to the guest's thread. Its entries are stamped by `stamp`; nullptr:
-// there is no machine (any more), entries keep the stamps they have.
-using StampSource = Stamp (*)();
-void set_machine(StampSource stamp);
+// The machine's log, which belongs to the guest's thread.
+struct MachineHooks {
+  Stamp (*stamp)() = nullptr;  // where the guest is; nullptr: there is no machine, entries keep the stamps they have
+  std::string (*who)() = nullptr;  // the plugin that runs, for messages; "": none
+};
+void set_machine(MachineHooks hooks);
 Status open_machine_log(const std::string& path);
 // What could not be written is said on stderr.
 void close_machine_log();

@@ -37,7 +37,7 @@ class InflateStream {
 Result<std::unique_ptr<Reader>> Reader::open(const std::string& path, Direction direction) {
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file < 0) return fail("pandalog {}: cannot be opened: {}", path, std::strerror(errno));
-  struct stat about {};
+  struct stat about{};
   if (::fstat(file, &about) != 0 || !S_ISREG(about.st_mode)) {
     ::close(file);
     return fail("pandalog {}: is not an ordinary file", path);
@@ -94,16 +94,18 @@ bool Reader::read_directory() {
   if (at == 0) return false;  // the run was interrupted; scan() says what is missing, if anything
   uint32_t count = 0;
   if (at < kHeaderBytes || at > size_ || size_ - at < sizeof count || !read_bytes(at, &count, sizeof count) ||
-      (size_ - at - sizeof count) / sizeof(DirectoryEntry) < count) {
+      size_ - at - sizeof count != uint64_t{count} * sizeof(DirectoryEntry)) {
     problem("its directory of chunks is missing or damaged: the file was cut off or altered", false);
     return false;
   }
   chunks_.resize(count);
   bool good = read_bytes(at + sizeof count, chunks_.data(), count * sizeof(DirectoryEntry));
   uint64_t least = kHeaderBytes;
+  uint64_t first_instr = 0;
   for (const DirectoryEntry& c : chunks_) {
-    good = good && c.position >= least && c.position < at && c.entries != 0;
+    good = good && c.position >= least && c.position < at && c.entries != 0 && c.first_instr >= first_instr;
     least = c.position + 1;
+    first_instr = c.first_instr;
   }
   good = good && (count == 0 ? at == kHeaderBytes : chunks_.front().position == kHeaderBytes);
   if (good) return true;
@@ -131,15 +133,17 @@ void Reader::scan() {
     if (!entries_.empty()) {
       chunks_.push_back({instr_of(0), position, entries_.size()});
     } else if (chunk.end != End::Whole || why != nullptr) {
-      problem(chunk.end == End::CutOff
-                  ? fmt::format("ends in the middle of a chunk (at {}): the run was interrupted or the file cut off", size_)
-                  : fmt::format("what begins at {} is not a chunk of entries", position),
-              true);
+      problem(
+          chunk.end == End::CutOff
+              ? fmt::format("ends in the middle of a chunk (at {}): the run was interrupted or the file cut off", size_)
+              : fmt::format("what begins at {} is not a chunk of entries", position),
+          true);
     }
     if (chunk.end != End::Whole || why != nullptr) return;  // load_chunk() says what is wrong with a part
     position = chunk.file_end;
   }
-  if (problems_.empty()) problem("its run was interrupted: it has no directory of chunks; all that was written is read", false);
+  if (problems_.empty())
+    problem("its run was interrupted: it has no directory of chunks; all that was written is read", false);
 }
 
 // ---- chunks
@@ -150,11 +154,13 @@ Reader::Inflated Reader::inflate_chunk(uint64_t position) {
   entries_.clear();
   InflateStream stream;
   z_stream& z = stream.z;
-  std::vector<uint8_t> in(std::min<uint64_t>(kReadBytes, size_ - std::min(position, size_)));
-  std::vector<uint8_t> out(kReadBytes);
+  std::vector<uint8_t>& in = in_;
+  std::vector<uint8_t>& out = out_;
+  in.resize(kReadBytes);
+  out.resize(kReadBytes);
   for (;;) {
     if (z.avail_in == 0) {
-      const size_t bytes = std::min<uint64_t>(in.size(), size_ - position);
+      const size_t bytes = std::min<uint64_t>(in.size(), size_ - std::min(position, size_));
       if (bytes == 0) return {End::CutOff, size_, "is cut off"};
       if (!read_bytes(position, in.data(), bytes)) return {End::CutOff, size_, "cannot be read from the disk"};
       position += bytes;
@@ -195,16 +201,24 @@ const char* Reader::find_entries(End end) {
   return nullptr;
 }
 
-void Reader::load_chunk(size_t index) {
-  if (chunk_ == index) return;
-  const DirectoryEntry& c = chunks_[index];
-  const Inflated inflated = inflate_chunk(c.position);
+bool Reader::load_chunk(size_t index) {
+  if (chunk_ == index) return false;
+  DirectoryEntry& c = chunks_[index];
+  Inflated inflated = inflate_chunk(c.position);
+  bool corrected = false;
+  if (inflated.end == End::Damaged && index > 0) {  // is it where the directory says? A chunk follows the one before.
+    const Inflated before = inflate_chunk(chunks_[index - 1].position);
+    if (before.end == End::Whole && before.file_end != c.position) {
+      c.position = before.file_end;
+      corrected = true;
+    }
+    inflated = inflate_chunk(c.position);
+  }
   const char* why = find_entries(inflated.end);
   chunk_ = index;
   ends_here_ = true;
   const uint64_t found = entries_.size();
-  const std::string which =
-      fmt::format("chunk {} of {} (at {}, from instruction {})", index + 1, chunks_.size(), c.position, c.first_instr);
+  const std::string which = fmt::format("chunk {} of {} (at {})", index + 1, chunks_.size(), c.position);
   if (inflated.end == End::CutOff) {
     problem(fmt::format("{} {}: the run was interrupted or the file cut off; its {} whole entries are read", which,
                         inflated.why, found),
@@ -217,10 +231,14 @@ void Reader::load_chunk(size_t index) {
     problem(fmt::format("{} {}: {} entries are read before", which, why, found), true);
   } else {
     ends_here_ = false;
-    if (found != c.entries || instr_of(0) != c.first_instr) {
-      problem(which + " is not as the directory of chunks describes it: the directory was altered", false);
+    corrected = corrected || found != c.entries || instr_of(0) != c.first_instr;
+    if (corrected) {
+      c.first_instr = instr_of(0);
+      c.entries = found;
     }
   }
+  if (corrected) problem(which + " is not as the directory of chunks describes it: the file was altered", false);
+  return corrected;
 }
 
 std::span<const uint8_t> Reader::entry(size_t index) const {
@@ -228,7 +246,9 @@ std::span<const uint8_t> Reader::entry(size_t index) const {
   return {at + sizeof(uint32_t), load<uint32_t>(at)};
 }
 
-uint64_t Reader::instr_of(size_t index) const { return find_varint(entry(index), kInstrTag).value_or(0); }
+uint64_t Reader::instr_of(size_t index) const {
+  return index < entries_.size() ? find_varint(entry(index), kInstrTag).value_or(0) : 0;
+}
 
 // ---- reading
 
@@ -258,7 +278,7 @@ void Reader::seek(InsnCount instr) {
     next_chunk_ = static_cast<size_t>(after - chunks_.begin());
     next_ = kAll;
     if (next_chunk_ == 0) return;
-    load_chunk(next_chunk_ - 1);
+    if (load_chunk(next_chunk_ - 1)) return seek(instr);
     next_ = entries_.size();
     while (next_ > 0 && instr_of(next_ - 1) > instr.value) next_--;
     return;
@@ -268,7 +288,8 @@ void Reader::seek(InsnCount instr) {
   next_chunk_ = static_cast<size_t>(from - chunks_.begin());
   next_ = 0;
   if (next_chunk_ == 0) return;
-  load_chunk(--next_chunk_);  // its last entries may be the ones
+  if (load_chunk(next_chunk_ - 1)) return seek(instr);
+  next_chunk_--;  // its last entries may be the ones
   while (next_ < entries_.size() && instr_of(next_) < instr.value) next_++;
   if (next_ == entries_.size() && ends_here_) next_chunk_++, next_ = 0;  // asked for what is behind the damage
 }

@@ -51,7 +51,7 @@ class Reader {
   [[nodiscard]] bool read_directory();
   void scan();
   [[nodiscard]] bool is_unnamed_directory(uint64_t position);
-  void load_chunk(size_t index);
+  bool load_chunk(size_t index);  // true: the directory was wrong about it and is corrected
   [[nodiscard]] std::optional<std::span<const uint8_t>> previous();
   [[nodiscard]] Inflated inflate_chunk(uint64_t position);
   [[nodiscard]] const char* find_entries(End end);  // why not all of data_ is entries; nullptr: it is
@@ -72,6 +72,8 @@ class Reader {
   // The loaded chunk.
   size_t chunk_ = SIZE_MAX;
   bool ends_here_ = false;  // it is damaged: forward reading ends with it
+  std::vector<uint8_t> in_;
+  std::vector<uint8_t> out_;
   std::vector<uint8_t> data_;
   std::vector<size_t> entries_;  // where the entries' sizes are in data_
   // Forwards: the next entry is entry next_ of chunk next_chunk_. Backwards: these are how many chunks,

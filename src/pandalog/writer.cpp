@@ -67,7 +67,8 @@ Writer::~Writer() {
 }
 
 tl::unexpected<Error> Writer::cannot_write(int error) const {
-  return fail("pandalog {}: cannot be written: {}; {}. What was written before is readable", path_, std::strerror(error),
+  return fail("pandalog {}: cannot be written: {}; {}. What was written before is readable", path_,
+              std::strerror(error),
               error == ENOSPC || error == EDQUOT ? "make room or name a file on another disk, and run it again"
                                                  : "entries are not logged any more");
 }
@@ -79,13 +80,13 @@ uint8_t* Writer::begin_entry(size_t size, InsnCount instr) {
   if (failed_ || closed_) return nullptr;
   if (size > kMaxEntryBytes) {
     failed_ = true;
-    problem_ = fmt::format("pandalog {}: an entry of {} bytes is too large ({} at most): logging ends here", path_, size,
-                           kMaxEntryBytes);
+    problem_ = fmt::format("pandalog {}: an entry of {} bytes is too large ({} at most): logging ends here", path_,
+                           size, kMaxEntryBytes);
     return nullptr;
   }
   const uint64_t bytes = sizeof(uint32_t) + size;
-  if (chunk_.entries != 0 && ((chunk_size_ >= options_.chunk_bytes && instr.value != last_instr_) ||
-                              chunk_size_ + bytes > kMaxChunkBytes)) {
+  if (chunk_.entries != 0 &&
+      ((chunk_size_ >= options_.chunk_bytes && instr.value != last_instr_) || chunk_size_ + bytes > kMaxChunkBytes)) {
     hand_over(lock, true);
   } else if (making_.size() >= kBlockBytes) {
     hand_over(lock, false);
@@ -148,8 +149,7 @@ Status Writer::close() {
 void Writer::run() {
   std::unique_lock lock(mutex_);
   for (;;) {
-    const bool woken =
-        work_.wait_for(lock, options_.flush_after, [&] { return !queue_.empty() || stopping_; });
+    const bool woken = work_.wait_for(lock, options_.flush_after, [&] { return !queue_.empty() || stopping_; });
     if (!woken && !making_.empty()) queue_.push_back({std::move(making_), false, {}}), making_.clear();
     if (queue_.empty()) {
       if (stopping_) return;
@@ -217,8 +217,8 @@ Status Writer::finish_file() {
   const Header header{.directory_position = position_, .chunk_bytes = options_.chunk_bytes};
   const auto chunks = static_cast<uint32_t>(directory_.size());
   PANDA_TRY_STATUS(write_bytes(reinterpret_cast<const uint8_t*>(&chunks), sizeof chunks));
-  PANDA_TRY_STATUS(write_bytes(reinterpret_cast<const uint8_t*>(directory_.data()),
-                               directory_.size() * sizeof(DirectoryEntry)));
+  PANDA_TRY_STATUS(
+      write_bytes(reinterpret_cast<const uint8_t*>(directory_.data()), directory_.size() * sizeof(DirectoryEntry)));
   if (::pwrite(file_, &header, sizeof header, 0) != sizeof header) return cannot_write(errno);
   return {};
 }

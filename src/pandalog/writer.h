@@ -72,8 +72,8 @@ class Writer {
   std::vector<uint8_t> making_;
   std::vector<std::vector<uint8_t>> spare_;
   std::deque<Block> queue_;
-  DirectoryEntry chunk_;        // the one in the making
-  uint64_t chunk_size_ = 0;     // its bytes so far
+  DirectoryEntry chunk_;     // the one in the making
+  uint64_t chunk_size_ = 0;  // its bytes so far
   uint64_t last_instr_ = 0;
   bool stopping_ = false;
   bool failed_ = false;

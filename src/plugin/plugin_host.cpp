@@ -31,13 +31,18 @@ PluginHost::PluginHost(Options options, const Target& target)
       hooks_(std::move(options.hooks)),
       instrumentation_(std::make_unique<Instrumentation>(*engine_, target, registry_)) {
   g_current = this;
-  pandalog::set_machine([] { return pandalog::Stamp{.pc = api::pc(), .instr = api::instruction_count()}; });
+  pandalog::set_machine({.stamp = [] { return pandalog::Stamp{.pc = api::pc(), .instr = api::instruction_count()}; },
+                         .who =
+                             [] {
+                               const Plugin* running = g_current->registry().running();
+                               return running != nullptr ? running->name : g_current->initialising_name_;
+                             }});
 }
 
 PluginHost::~PluginHost() {
   unload_all();
   close_pandalog();
-  pandalog::set_machine(nullptr);
+  pandalog::set_machine({});
   g_current = nullptr;
 }
 
@@ -151,6 +156,7 @@ Status PluginHost::initialise(Plugin& plugin, bool (*init)(void*)) {
   std::string why;
   bool started = false;
   initialising_++;
+  const std::string outer_name = std::exchange(initialising_name_, plugin.name);
   try {
     started = init(plugin.handle);
     if (!started) why = "init_plugin returned false";
@@ -160,6 +166,7 @@ Status PluginHost::initialise(Plugin& plugin, bool (*init)(void*)) {
     why = "init_plugin threw an exception";
   }
   initialising_--;
+  initialising_name_ = outer_name;
   if (!arguments_.problems().empty()) {
     why.clear();
     for (const std::string& p : arguments_.problems()) why += (why.empty() ? "" : "; ") + p;

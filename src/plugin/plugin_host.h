@@ -141,6 +141,7 @@ class PluginHost {
   std::vector<PluginSpec> wanted_;
   std::vector<std::string> complained_;
   unsigned initialising_ = 0;  // init_plugin functions on the stack
+  std::string initialising_name_;  // of the innermost
   std::string* monitor_text_ = nullptr;
 };
 

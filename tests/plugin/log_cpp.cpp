@@ -1,7 +1,7 @@
 // Writes an entry per instruction into the pandalog, through the C++ interface, with a schema of its
 // own that has what the other plugins do not know.
-#include "panda/plugin.h"
 #include "panda/plog-cc.hpp"
+#include "panda/plugin.h"
 
 extern PandaLog globalLog;
 extern int pandalog;
