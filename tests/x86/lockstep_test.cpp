@@ -40,7 +40,9 @@ TEST_P(LockstepTest, SlicesDoNotMatter) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(X86, LockstepTest, testing::Values("debug", "faults", "fpu", "long", "random", "rings", "segments", "smc", "strings", "tasks", "traps", "virtual"),
+INSTANTIATE_TEST_SUITE_P(X86, LockstepTest,
+                         testing::Values("debug", "faults", "fpu", "long", "random", "rings", "segments", "smc",
+                                         "strings", "tasks", "traps", "virtual"),
                          [](const auto& program) { return std::string(program.param); });
 
 }  // namespace

@@ -98,23 +98,23 @@ TEST(SystemTest, TrapsAndInterruptShadows) {
 TEST(SystemTest, DebugRegisters) {
   constexpr uint32_t kDr6 = 0xffff0ff0, kB0 = kDr6 | 1, kB1 = kDr6 | 2, kB2 = kDr6 | 4;
   constexpr uint32_t kBd = kDr6 | 0x2000, kBs = kDr6 | 0x4000;
-  expect_log("debug", {0, kB0, 0,                                // an instruction
-                       0, kB0, 0, 0, kB0, 0, 0, kB0, 0,          // in a loop
-                       0, kB0, 0, 0,                             // REP MOVSB: at its start alone
-                       0, kB0, 0, 6, kNone, 8, 1,                // before the instruction's own fault
-                       5, kB1, 0, 10, kB1, 0, 25, kB1, 0,        // writes
-                       6, kB1, 0,                                // a read and a write
-                       5, kB1, 0, 10, kB1, 0, 22, kB1, 0,        // reads
-                       5, kB1, 0,                                // eight bytes
-                       1, kB1, 0,                                // PUSH
-                       0, kB1, 0, 0x6108, 0,                // REP STOSB
-                       7, kB1, 0, 0x66,                          // next to code
-                       7, kB1, 0,                                // behind MOV SS and one more
-                       8, kBs | 2, 0, 10, kBs, 0, 11, kBs, 0,    // with single-step
-                       3, kBs, 0, 5, kBs, 0, 6, kBs, 0,          // POP SS
-                       2, kB2, 0, 4, kB2, 0, 8, kB2, 0,          // ports
-                       6, kNone, 8, 1, 0x6000430,                // DR4 and DR5
-                       0, kBd, 1, 0x400, 0x77});                 // DR7.GD
+  expect_log("debug", {0, kB0,     0,                                    // an instruction
+                       0, kB0,     0, 0,      kB0,       0, 0,  kB0, 0,  // in a loop
+                       0, kB0,     0, 0,                                 // REP MOVSB: at its start alone
+                       0, kB0,     0, 6,      kNone,     8, 1,           // before the instruction's own fault
+                       5, kB1,     0, 10,     kB1,       0, 25, kB1, 0,  // writes
+                       6, kB1,     0,                                    // a read and a write
+                       5, kB1,     0, 10,     kB1,       0, 22, kB1, 0,  // reads
+                       5, kB1,     0,                                    // eight bytes
+                       1, kB1,     0,                                    // PUSH
+                       0, kB1,     0, 0x6108, 0,                         // REP STOSB
+                       7, kB1,     0, 0x66,                              // next to code
+                       7, kB1,     0,                                    // behind MOV SS and one more
+                       8, kBs | 2, 0, 10,     kBs,       0, 11, kBs, 0,  // with single-step
+                       3, kBs,     0, 5,      kBs,       0, 6,  kBs, 0,  // POP SS
+                       2, kB2,     0, 4,      kB2,       0, 8,  kB2, 0,  // ports
+                       6, kNone,   8, 1,      0x6000430,                 // DR4 and DR5
+                       0, kBd,     1, 0x400,  0x77});                    // DR7.GD
 }
 
 TEST(SystemTest, SelfModifyingCode) {
@@ -139,11 +139,10 @@ TEST(SystemTest, RepeatedStrings) {
 }
 
 TEST(SystemTest, RandomNumbersAndUmip) {
-  expect_log("random", {0xc35a6a8b, 1, 0xb242f4e5, 0x1234ca4e,  // SplitMix64 from the seed of reset
-                        0x77, 3,
-                        13, 0, 8, 1,                                                          // XGETBV of 2
-                        13, 0, 0x1b, 1, 13, 0, 0x1b, 1, 13, 0, 0x1b, 1, 13, 0, 0x1b, 1, 13, 0, 0x1b, 1,
-                        0x28});                                                               // STR without UMIP
+  expect_log("random", {0xc35a6a8b, 1,  0xb242f4e5, 0x1234ca4e,         // SplitMix64 from the seed of reset
+                        0x77,       3,  13,         0,          8,  1,  // XGETBV of 2
+                        13,         0,  0x1b,       1,          13, 0,  0x1b, 1,    13, 0,   0x1b,
+                        1,          13, 0,          0x1b,       1,  13, 0,    0x1b, 1,  0x28});  // STR without UMIP
 }
 
 TEST(SystemTest, FsGsCsLimitsAndQueries) {
@@ -160,30 +159,31 @@ TEST(SystemTest, FsGsCsLimitsAndQueries) {
   faults(1);  // code is not writable
   faults(1);  // REP MOVSB: ECX, ESI
   want.insert(want.end(), {16, 16});
-  faults(2);                                                                     // CS
-  want.insert(want.end(), {2,                                                    // REP LODSB from it
-                           0, 0x7ffc,                                            // ENTER: ESP, EBP
-                           12, 0, 8, 1, 0x7000, 0x1234,                          // and beyond the stack
-                           kNo, kNo, 0, 0xcf9300, 0xffffffff, 3,                 // null, data of ring 0
-                           0xcff300, 0xffffffff, 3, 0x409300, 15, 3,             // of ring 3, small
-                           0x409100, 15, 1, 0x409700, 0xfff, 3,                  // read-only, expand-down
-                           0xcf9900, 0xffffffff, 0, 0xcf9f00, 0xffffffff, 1,     // code: execute-only, conforming
-                           0x401300, 15, 3, 0x8c00, kNo, 0, 0x8b00, 0x67, 0,     // not present, call gate, TSS
-                           0xc09300, 0x2fff, 3, kNo, kNo, 0,                     // pages, beyond the GDT
-                           0xfc, 0x5b});                                         // in ring 3
+  faults(2);  // CS
+  want.insert(want.end(),
+              {2,                                                      // REP LODSB from it
+               0,        0x7ffc,                                       // ENTER: ESP, EBP
+               12,       0,          8, 1,        0x7000,     0x1234,  // and beyond the stack
+               kNo,      kNo,        0, 0xcf9300, 0xffffffff, 3,       // null, data of ring 0
+               0xcff300, 0xffffffff, 3, 0x409300, 15,         3,       // of ring 3, small
+               0x409100, 15,         1, 0x409700, 0xfff,      3,       // read-only, expand-down
+               0xcf9900, 0xffffffff, 0, 0xcf9f00, 0xffffffff, 1,       // code: execute-only, conforming
+               0x401300, 15,         3, 0x8c00,   kNo,        0,      0x8b00, 0x67, 0,  // not present, call gate, TSS
+               0xc09300, 0x2fff,     3, kNo,      kNo,        0,                        // pages, beyond the GDT
+               0xfc,     0x5b});                                                        // in ring 3
   expect_log("segments", want);
 }
 
 TEST(SystemTest, VirtualInterrupts) {
-  expect_log("virtual", {13, 0, 0, 1,                                        // INT, not redirected
-                         13, 0, 0, 1, 13, 0, 0, 1,                           // PUSHFD, POPF with TF
-                         3, kNone, 0, 1,                                     // INT3
-                         0x3002, 0x3202, 0x3002, 0x3202, 0x3202, 0x3002, 0x3202,  // PUSHF's images
-                         13, 0, 0, 1, 13, 0, 0, 1,                           // STI and POPF with VIP
-                         0x3002, 0x3202,                                     // with IOPL 3: in the handler, behind it
-                         128, kNone, 0, 1,                                   // through the gate
-                         0x80202, 0x202,                                     // PVI: STI, CLI
-                         13, 0, 0x1b, 1, 13, 0, 0x1b, 1});                   // neither
+  expect_log("virtual", {13,      0,      0,      1,                                  // INT, not redirected
+                         13,      0,      0,      1,      13,     0,      0,      1,  // PUSHFD, POPF with TF
+                         3,       kNone,  0,      1,                                  // INT3
+                         0x3002,  0x3202, 0x3002, 0x3202, 0x3202, 0x3002, 0x3202,     // PUSHF's images
+                         13,      0,      0,      1,      13,     0,      0,      1,  // STI and POPF with VIP
+                         0x3002,  0x3202,             // with IOPL 3: in the handler, behind it
+                         128,     kNone,  0,      1,  // through the gate
+                         0x80202, 0x202,              // PVI: STI, CLI
+                         13,      0,      0x1b,   1,      13,     0,      0x1b,   1});  // neither
 }
 
 TEST(SystemTest, FpuAvailabilityAndAlignment) {
@@ -194,27 +194,27 @@ TEST(SystemTest, FpuAvailabilityAndAlignment) {
     // FNOP, FWAIT, FNSTSW, PADDB, EMMS, ADDPS, LDMXCSR, MOVNTI, FXSAVE, SFENCE, CVTPI2PS
     want.insert(want.end(), {x87, mp && ts ? 7u : 0u, x87, simd, simd, simd, simd, 0, x87, 0, simd});
   }
-  want.insert(want.end(), {6, 0, 0,                    // no OSFXSR: ADDPS, FXSAVE, MOVNTI
-                           0, 0, 16, 16, 16, 0, 0,     // an x87 division by zero and what follows
-                           6, 19, 0x1d84, 0x3f800000,  // an SSE one, without and with OSXMMEXCPT; MXCSR, result
-                           19, 0x1790, 0,              // tiny and exact; MXCSR; MINSS
-                           0,                          // AC in ring 0
-                           17, 17, 17, 0, 0,           // MOV in ring 3
-                           17, 17, 13, 13, 13,         // MOVQ, MOVUPS, MOVAPS, ADDPS
-                           17, 17, 17, 17,             // CMPXCHG8B, FLD, INC, PUSH
-                           0, 13});                    // without AC
+  want.insert(want.end(), {6,  0,      0,                             // no OSFXSR: ADDPS, FXSAVE, MOVNTI
+                           0,  0,      16,     16,         16, 0, 0,  // an x87 division by zero and what follows
+                           6,  19,     0x1d84, 0x3f800000,     // an SSE one, without and with OSXMMEXCPT; MXCSR, result
+                           19, 0x1790, 0,                      // tiny and exact; MXCSR; MINSS
+                           0,                                  // AC in ring 0
+                           17, 17,     17,     0,          0,  // MOV in ring 3
+                           17, 17,     13,     13,         13,  // MOVQ, MOVUPS, MOVAPS, ADDPS
+                           17, 17,     17,     17,              // CMPXCHG8B, FLD, INC, PUSH
+                           0,  13});                            // without AC
   expect_log("fpu", want);
 }
 
 TEST(SystemTest, NestedFaults) {
-  const Log want{8,  0,    8,        1,        // #GP, #GP
-                 13, 0x33, 8,        1,        // #UD, #GP: the latter
-                 14, 0,    0x500000, 8, 1,     // #PF
-                 8,  0,    8,        1,        // #PF, #GP
-                 8,  0,    8,        1,        // #PF, #PF
-                 0x400000,                     // CR2 of the second
-                 0,  0x28, 0,        0x38,     // a task gate: error code, link, EIP, TR
-                 0x55};                        // and back; at the end, a triple fault
+  const Log want{8,        0,    8,        1,        // #GP, #GP
+                 13,       0x33, 8,        1,        // #UD, #GP: the latter
+                 14,       0,    0x500000, 8,    1,  // #PF
+                 8,        0,    8,        1,        // #PF, #GP
+                 8,        0,    8,        1,        // #PF, #PF
+                 0x400000,                           // CR2 of the second
+                 0,        0x28, 0,        0x38,     // a task gate: error code, link, EIP, TR
+                 0x55};                              // and back; at the end, a triple fault
   expect_log("faults", want, true);
 }
 

@@ -15,7 +15,9 @@ namespace {
 
 #define PANDA_CRYPTO_TARGET __attribute__((target("aes,pclmul,sha,ssse3,sse4.1")))
 
-__m128i vector_of(const Block128& b) { return _mm_set_epi64x(static_cast<long long>(b.high), static_cast<long long>(b.low)); }
+__m128i vector_of(const Block128& b) {
+  return _mm_set_epi64x(static_cast<long long>(b.high), static_cast<long long>(b.low));
+}
 Block128 block_of(__m128i v) { return std::bit_cast<Block128>(v); }
 
 // Immediates are part of an instruction: one instance for each that means something else.
@@ -34,33 +36,53 @@ PANDA_CRYPTO_TARGET __m128i sha1rnds4(__m128i a, __m128i b) {
 
 PANDA_CRYPTO_TARGET __m128i host(Crypto op, __m128i a, __m128i b, __m128i xmm0, uint8_t imm) {
   switch (op) {
-    case Crypto::AesEnc: return _mm_aesenc_si128(a, b);
-    case Crypto::AesEncLast: return _mm_aesenclast_si128(a, b);
-    case Crypto::AesDec: return _mm_aesdec_si128(a, b);
-    case Crypto::AesDecLast: return _mm_aesdeclast_si128(a, b);
-    case Crypto::AesImc: return _mm_aesimc_si128(b);
+    case Crypto::AesEnc:
+      return _mm_aesenc_si128(a, b);
+    case Crypto::AesEncLast:
+      return _mm_aesenclast_si128(a, b);
+    case Crypto::AesDec:
+      return _mm_aesdec_si128(a, b);
+    case Crypto::AesDecLast:
+      return _mm_aesdeclast_si128(a, b);
+    case Crypto::AesImc:
+      return _mm_aesimc_si128(b);
     // The round constant is XORed into lanes 1 and 3.
-    case Crypto::AesKeygen: return _mm_xor_si128(keygen<0>(b), _mm_set_epi32(imm, 0, imm, 0));
+    case Crypto::AesKeygen:
+      return _mm_xor_si128(keygen<0>(b), _mm_set_epi32(imm, 0, imm, 0));
     case Crypto::Clmul:
       switch (imm & 0x11) {
-        case 0x00: return clmul<0x00>(a, b);
-        case 0x01: return clmul<0x01>(a, b);
-        case 0x10: return clmul<0x10>(a, b);
-        default: return clmul<0x11>(a, b);
+        case 0x00:
+          return clmul<0x00>(a, b);
+        case 0x01:
+          return clmul<0x01>(a, b);
+        case 0x10:
+          return clmul<0x10>(a, b);
+        default:
+          return clmul<0x11>(a, b);
       }
     case Crypto::Sha1Rnds4:
       switch (imm & 3) {
-        case 0: return sha1rnds4<0>(a, b);
-        case 1: return sha1rnds4<1>(a, b);
-        case 2: return sha1rnds4<2>(a, b);
-        default: return sha1rnds4<3>(a, b);
+        case 0:
+          return sha1rnds4<0>(a, b);
+        case 1:
+          return sha1rnds4<1>(a, b);
+        case 2:
+          return sha1rnds4<2>(a, b);
+        default:
+          return sha1rnds4<3>(a, b);
       }
-    case Crypto::Sha1Nexte: return _mm_sha1nexte_epu32(a, b);
-    case Crypto::Sha1Msg1: return _mm_sha1msg1_epu32(a, b);
-    case Crypto::Sha1Msg2: return _mm_sha1msg2_epu32(a, b);
-    case Crypto::Sha256Rnds2: return _mm_sha256rnds2_epu32(a, b, xmm0);
-    case Crypto::Sha256Msg1: return _mm_sha256msg1_epu32(a, b);
-    case Crypto::Sha256Msg2: return _mm_sha256msg2_epu32(a, b);
+    case Crypto::Sha1Nexte:
+      return _mm_sha1nexte_epu32(a, b);
+    case Crypto::Sha1Msg1:
+      return _mm_sha1msg1_epu32(a, b);
+    case Crypto::Sha1Msg2:
+      return _mm_sha1msg2_epu32(a, b);
+    case Crypto::Sha256Rnds2:
+      return _mm_sha256rnds2_epu32(a, b, xmm0);
+    case Crypto::Sha256Msg1:
+      return _mm_sha256msg1_epu32(a, b);
+    case Crypto::Sha256Msg2:
+      return _mm_sha256msg2_epu32(a, b);
   }
   return a;
 }

@@ -16,8 +16,8 @@ TEST(Crypto, PortableAgreesWithTheHost) {
     const auto op = static_cast<Crypto>(i);
     if (!host_has(op)) continue;
     for (unsigned n = 0; n < 2000; n++) {
-      const CryptoInput in{.a = {rng(), rng()}, .b = {rng(), rng()}, .xmm0 = {rng(), rng()},
-                           .imm = static_cast<uint8_t>(n)};
+      const CryptoInput in{
+          .a = {rng(), rng()}, .b = {rng(), rng()}, .xmm0 = {rng(), rng()}, .imm = static_cast<uint8_t>(n)};
       const Block128 want = crypto_host(op, in), got = crypto_portable(op, in);
       ASSERT_EQ(got.low, want.low) << crypto_helper(op).name << " input " << n;
       ASSERT_EQ(got.high, want.high) << crypto_helper(op).name << " input " << n;
@@ -38,9 +38,11 @@ Block128 bytes(const char* hex) {
 
 // FIPS 197, appendix B: rounds 1 and 10 of the example; the equivalent inverse undoes the last.
 TEST(Crypto, AesRoundsOfTheStandard) {
-  const CryptoInput first{.a = bytes("193de3bea0f4e22b9ac68d2ae9f84808"), .b = bytes("a0fafe1788542cb123a339392a6c7605")};
+  const CryptoInput first{.a = bytes("193de3bea0f4e22b9ac68d2ae9f84808"),
+                          .b = bytes("a0fafe1788542cb123a339392a6c7605")};
   EXPECT_EQ(crypto_portable(Crypto::AesEnc, first), bytes("a49c7ff2689f352b6b5bea43026a5049"));
-  const CryptoInput last{.a = bytes("eb40f21e592e38848ba113e71bc342d2"), .b = bytes("d014f9a8c9ee2589e13f0cc8b6630ca6")};
+  const CryptoInput last{.a = bytes("eb40f21e592e38848ba113e71bc342d2"),
+                         .b = bytes("d014f9a8c9ee2589e13f0cc8b6630ca6")};
   EXPECT_EQ(crypto_portable(Crypto::AesEncLast, last), bytes("3925841d02dc09fbdc118597196a0b32"));
   const Block128 cipher = bytes("3925841d02dc09fbdc118597196a0b32");
   const CryptoInput undo{.a = {cipher.low ^ last.b.low, cipher.high ^ last.b.high}};

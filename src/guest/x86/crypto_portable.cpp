@@ -177,20 +177,34 @@ Block128 sha256_message2(const CryptoInput& in) {
 
 Block128 crypto_portable(Crypto op, const CryptoInput& in) noexcept {
   switch (op) {
-    case Crypto::AesEnc: return encrypt(in, false);
-    case Crypto::AesEncLast: return encrypt(in, true);
-    case Crypto::AesDec: return decrypt(in, false);
-    case Crypto::AesDecLast: return decrypt(in, true);
-    case Crypto::AesImc: return block(mix_columns(lanes<Bytes>(in.b), kUnmix));
-    case Crypto::AesKeygen: return keygen(in);
-    case Crypto::Clmul: return carryless(in);
-    case Crypto::Sha1Rnds4: return sha1_rounds(in);
-    case Crypto::Sha1Nexte: return sha1_next_e(in);
-    case Crypto::Sha1Msg1: return sha1_message1(in);
-    case Crypto::Sha1Msg2: return sha1_message2(in);
-    case Crypto::Sha256Rnds2: return sha256_rounds(in);
-    case Crypto::Sha256Msg1: return sha256_message1(in);
-    case Crypto::Sha256Msg2: return sha256_message2(in);
+    case Crypto::AesEnc:
+      return encrypt(in, false);
+    case Crypto::AesEncLast:
+      return encrypt(in, true);
+    case Crypto::AesDec:
+      return decrypt(in, false);
+    case Crypto::AesDecLast:
+      return decrypt(in, true);
+    case Crypto::AesImc:
+      return block(mix_columns(lanes<Bytes>(in.b), kUnmix));
+    case Crypto::AesKeygen:
+      return keygen(in);
+    case Crypto::Clmul:
+      return carryless(in);
+    case Crypto::Sha1Rnds4:
+      return sha1_rounds(in);
+    case Crypto::Sha1Nexte:
+      return sha1_next_e(in);
+    case Crypto::Sha1Msg1:
+      return sha1_message1(in);
+    case Crypto::Sha1Msg2:
+      return sha1_message2(in);
+    case Crypto::Sha256Rnds2:
+      return sha256_rounds(in);
+    case Crypto::Sha256Msg1:
+      return sha256_message1(in);
+    case Crypto::Sha256Msg2:
+      return sha256_message2(in);
   }
   return in.a;
 }

@@ -25,8 +25,10 @@ bool redirects(Cpu cpu, uint8_t vector, bool& redirected) {
 void sti_helper(void* state) noexcept {
   Cpu cpu(state);
   State& s = cpu.s();
-  if ((s.eflags & kVIP) != 0) raise(cpu, kGP, uint16_t{0});
-  else s.eflags |= kVIF;
+  if ((s.eflags & kVIP) != 0)
+    raise(cpu, kGP, uint16_t{0});
+  else
+    s.eflags |= kVIF;
 }
 
 void popf_helper(void* state, uint32_t value, uint64_t new_sp, uint64_t next_pc) noexcept {
