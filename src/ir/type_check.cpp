@@ -149,6 +149,17 @@ std::string_view special_error(const Inst& in, const Type* args) {
     case Op::vcmp_f64:
       if (in.imm > 7) return "bad predicate";
       return {};
+    case Op::ffma:
+      if (!is_float(in.type)) return "F32 or F64 only";
+      if (in.imm > 3) return "bad kind";
+      return {};
+    case Op::vfma_f32:
+    case Op::vfma_f64:
+      if (in.imm > 5) return "bad kind";
+      return {};
+    case Op::vcvt_f32_f16:
+      if (in.imm > 7) return "bad rounding immediate";
+      return {};
     case Op::konst:
       if (in.type != Type::V128 && (in.imm & ~mask_of(in.type)) != 0) return "constant wider than its type";
       return {};

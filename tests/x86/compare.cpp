@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "guest/x86/state.h"
@@ -55,6 +56,12 @@ std::string differences(const Result& want, const Result& got, uint32_t undefine
   for (unsigned i = 0; i < gprs; i++) {
     field("xmm low", 160 + 16 * i, 8);
     field("xmm high", 168 + 16 * i, 8);
+    if (!std::equal(&want.state.ymm_high[16 * i], &want.state.ymm_high[16 * i] + 16, &got.state.ymm_high[16 * i])) {
+      uint64_t v[4];
+      std::memcpy(v, &want.state.ymm_high[16 * i], 16);
+      std::memcpy(v + 2, &got.state.ymm_high[16 * i], 16);
+      text += fmt::format("  upper half of ymm{}: want {:016x}{:016x} got {:016x}{:016x}\n", i, v[1], v[0], v[3], v[2]);
+    }
   }
   return text;
 }

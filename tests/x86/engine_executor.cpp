@@ -97,7 +97,8 @@ void EngineExecutor::Impl::set_up_cpu() {
   const bool wide = mode == Mode::Long64;
   cpu.set_cr(0, 0x80010033);  // PG, WP, NE, ET, MP, PE
   cpu.set_cr(3, kRoot);
-  cpu.set_cr(4, 0x600 | (wide ? 0x20u : 0u));  // OSXMMEXCPT, OSFXSR, PAE
+  cpu.set_cr(4, 0x40600 | (wide ? 0x20u : 0u));  // OSXSAVE, OSXMMEXCPT, OSFXSR, PAE
+  cpu.s().xcr0 = kXcr0X87 | kXcr0Sse | kXcr0Avx;
   cpu.s().efer = wide ? 0xd01 : 0;             // NXE, LMA, LME, SCE
   cpu.s().eflags = 0x202;
   for (unsigned seg = 0; seg < 6; seg++) set_segment(cpu, seg, 0x2b, 0, 0xffffffff, 0x00c0f300);
@@ -125,7 +126,10 @@ void EngineExecutor::Impl::load(const MachineState& before) {
   uint32_t mxcsr;
   std::memcpy(&mxcsr, &before.fx[24], 4);
   set_mxcsr(cpu, mxcsr);
-  for (unsigned i = 0; i < cpu.reg_count(); i++) std::memcpy(&s.xmm_regs[i], &before.fx[160 + 16 * i], 16);
+  for (unsigned i = 0; i < cpu.reg_count(); i++) {
+    std::memcpy(&s.xmm_regs[i], &before.fx[160 + 16 * i], 16);
+    std::memcpy(&s.xmm_regs[i]._b_ZMMReg[16], &before.ymm_high[16 * i], 16);
+  }
   update_hflags(cpu);
   outside.vector = -1;
   engine->set_count(engine->count());  // a new history: no fault was just taken
@@ -148,7 +152,10 @@ void EngineExecutor::Impl::store(MachineState& after) {
   }
   const uint32_t mxcsr = architectural_mxcsr(cpu);
   std::memcpy(&after.fx[24], &mxcsr, 4);
-  for (unsigned i = 0; i < cpu.reg_count(); i++) std::memcpy(&after.fx[160 + 16 * i], &s.xmm_regs[i], 16);
+  for (unsigned i = 0; i < cpu.reg_count(); i++) {
+    std::memcpy(&after.fx[160 + 16 * i], &s.xmm_regs[i], 16);
+    std::memcpy(&after.ymm_high[16 * i], &s.xmm_regs[i]._b_ZMMReg[16], 16);
+  }
   after.data.resize(kDataBytes);
   memory->read(GuestPhysAddr(kDataPhys), after.data.data(), kDataBytes);
 }

@@ -1,6 +1,8 @@
 #include "forms.h"
 
+#include <algorithm>
 #include <array>
+#include <cstring>
 #include <set>
 
 namespace panda::x86test {
@@ -10,14 +12,18 @@ const Kind kAllKinds[] = {Kind::Acc8, Kind::Acc16, Kind::Acc32, Kind::Acc64, Kin
                           Kind::R16,  Kind::R32,   Kind::R64,   Kind::Mm,    Kind::Xmm,  Kind::Xmm0,
                           Kind::St0,  Kind::St,    Kind::M8,    Kind::M16,   Kind::M32,  Kind::M64,
                           Kind::M80,  Kind::M128,  Kind::MAny,  Kind::Imm1,  Kind::Imm8, Kind::Imm32};
+const Kind kVexKinds[] = {Kind::R32, Kind::R64, Kind::Xmm,  Kind::Ymm,  Kind::M8,    Kind::M16,   Kind::M32,   Kind::M64,
+                          Kind::M128, Kind::M256, Kind::Vm32x, Kind::Vm32y, Kind::Vm64x, Kind::Vm64y, Kind::Imm8};
 
 const char* kind_name(Kind k) {
   static const char* const kNames[] = {"al",  "ax",  "eax", "rax",  "cl",  "r8", "r16",  "r32",
-                                       "r64", "mm",  "xmm", "xmm0", "st0", "st", "m8",   "m16",
-                                       "m32", "m64", "m80", "m128", "m",   "1",  "imm8", "imm32"};
+                                       "r64", "mm",  "xmm", "ymm", "xmm0", "st0", "st", "m8",   "m16",
+                                       "m32", "m64", "m80", "m128", "m256", "vm32x", "vm32y", "vm64x", "vm64y",
+                                       "m",   "1",  "imm8", "imm32"};
   return kNames[static_cast<size_t>(k)];
 }
 
+bool is_vm(Kind k) { return k >= Kind::Vm32x && k <= Kind::Vm64y; }
 bool is_memory(Kind k) { return k >= Kind::M8 && k <= Kind::MAny; }
 unsigned memory_bytes(Kind k) {
   switch (k) {
@@ -33,6 +39,8 @@ unsigned memory_bytes(Kind k) {
       return 10;
     case Kind::M128:
       return 16;
+    case Kind::M256:
+      return 32;
     default:
       return 0;
   }
@@ -57,7 +65,26 @@ ZydisRegister gpr(Kind k, unsigned number, bool high) {
 struct Choice {
   Rng* rng = nullptr;  // null: fixed choices, to find out what encodes at all
   Mode mode = Mode::Long64;
+  unsigned element_bytes = 4;  // of a gather
+  unsigned vectors = 0;        // vector registers chosen so far
   uint64_t next(uint64_t below) { return rng == nullptr ? 1 % below : (*rng)() % below; }
+  // Fixed choices differ from each other: a gather wants three registers.
+  int vector(unsigned count) { return static_cast<int>(rng == nullptr ? ++vectors : next(count)); }
+  // A vector of indices: small ones of either sign, now and then one that leads away.
+  void indices(Kind k, ZydisEncoderOperand& op, MachineState* state) {
+    const auto number = static_cast<unsigned>(vector(mode == Mode::Long64 ? 16 : 8));
+    const bool ymm = k == Kind::Vm32y || k == Kind::Vm64y;
+    op.mem.index = static_cast<ZydisRegister>((ymm ? ZYDIS_REGISTER_YMM0 : ZYDIS_REGISTER_XMM0) + static_cast<int>(number));
+    op.mem.scale = static_cast<ZyanU8>(1u << next(4));
+    if (state == nullptr) return;
+    const size_t bytes = k == Kind::Vm32x || k == Kind::Vm32y ? 4 : 8;
+    for (size_t at = 0; at < 32; at += bytes) {
+      int64_t index = static_cast<int64_t>(next(128)) - 64;
+      if (next(16) == 0) index = static_cast<int64_t>(next(0x4000)) - 0x2000;
+      uint8_t* half = at < 16 ? &state->fx[160 + 16 * number + at] : &state->ymm_high[16 * number + at - 16];
+      std::memcpy(half, &index, bytes);
+    }
+  }
 };
 
 bool make_operand(Kind k, Choice& c, ZydisEncoderOperand& op, MachineState* state, uint64_t& memory) {
@@ -99,7 +126,10 @@ bool make_operand(Kind k, Choice& c, ZydisEncoderOperand& op, MachineState* stat
       op.reg.value = static_cast<ZydisRegister>(ZYDIS_REGISTER_MM0 + static_cast<int>(c.next(8)));
       return true;
     case Kind::Xmm:
-      op.reg.value = static_cast<ZydisRegister>(ZYDIS_REGISTER_XMM0 + static_cast<int>(c.next(gprs)));
+      op.reg.value = static_cast<ZydisRegister>(ZYDIS_REGISTER_XMM0 + c.vector(gprs));
+      return true;
+    case Kind::Ymm:
+      op.reg.value = static_cast<ZydisRegister>(ZYDIS_REGISTER_YMM0 + c.vector(gprs));
       return true;
     case Kind::Xmm0:
       op.reg.value = ZYDIS_REGISTER_XMM0;
@@ -122,14 +152,15 @@ bool make_operand(Kind k, Choice& c, ZydisEncoderOperand& op, MachineState* stat
       break;
   }
   op.type = ZYDIS_OPERAND_TYPE_MEMORY;
-  op.mem.size = static_cast<ZyanU16>(memory_bytes(k));
+  op.mem.size = static_cast<ZyanU16>(is_vm(k) ? c.element_bytes : memory_bytes(k));
   // Aligned for 16 bytes mostly, anything else sometimes; in the middle of the data area.
   uint64_t target = kData + 0x800 + c.next(64) * 16;
+  if (k == Kind::M256) target &= ~uint64_t{31};
   if (c.next(4) == 0) target += c.next(16);
   // Sometimes across the end of what is mapped, or where nothing can be written.
   switch (c.next(16)) {
     case 2:
-      target = kData + kDataBytes - c.next(33);
+      target = kData + kDataBytes - c.next(k == Kind::M256 ? 65 : 33);
       break;
     case 3:
       target = kReadOnly + 0x800 + c.next(64) * 16;
@@ -142,7 +173,9 @@ bool make_operand(Kind k, Choice& c, ZydisEncoderOperand& op, MachineState* stat
   op.mem.base = wide ? gpr(Kind::R64, base, false) : gpr(Kind::R32, base, false);
   op.mem.displacement = static_cast<int64_t>(c.next(3)) * static_cast<int64_t>(c.next(0x300)) - 0x40;
   uint64_t index_value = 0;
-  if (c.next(2) == 0) {
+  if (is_vm(k)) {
+    c.indices(k, op, state);
+  } else if (c.next(2) == 0) {
     op.mem.index = wide ? ZYDIS_REGISTER_RDI : ZYDIS_REGISTER_EDI;
     op.mem.scale = static_cast<ZyanU8>(1u << c.next(4));
     index_value = c.next(0x40);
@@ -150,7 +183,7 @@ bool make_operand(Kind k, Choice& c, ZydisEncoderOperand& op, MachineState* stat
   if (state != nullptr) {
     state->gpr[base] = target - static_cast<uint64_t>(op.mem.displacement) - index_value * op.mem.scale;
     if (!wide) state->gpr[base] &= 0xffffffff;
-    if (op.mem.index != ZYDIS_REGISTER_NONE) state->gpr[7] = index_value;
+    if (op.mem.index != ZYDIS_REGISTER_NONE && !is_vm(k)) state->gpr[7] = index_value;
   }
   return true;
 }
@@ -166,7 +199,20 @@ void bound_bit_offset(const Form& form, const ZydisEncoderRequest& request, Mach
   if (c.mode != Mode::Long64) state.gpr[number] &= 0xffffffff;
 }
 
+unsigned gathered_bytes(ZydisMnemonic m) {
+  switch (m) {
+    case ZYDIS_MNEMONIC_VGATHERDPD:
+    case ZYDIS_MNEMONIC_VGATHERQPD:
+    case ZYDIS_MNEMONIC_VPGATHERDQ:
+    case ZYDIS_MNEMONIC_VPGATHERQQ:
+      return 8;
+    default:
+      return 4;
+  }
+}
+
 Encoded encode_with(const Form& form, Choice c, MachineState* state) {
+  c.element_bytes = gathered_bytes(form.mnemonic);
   ZydisEncoderRequest request{};
   request.machine_mode = c.mode == Mode::Long64 ? ZYDIS_MACHINE_MODE_LONG_64 : ZYDIS_MACHINE_MODE_LEGACY_32;
   request.mnemonic = form.mnemonic;
@@ -197,6 +243,8 @@ std::string Form::name() const {
   return text;
 }
 
+bool is_gather(const Form& form) { return std::ranges::any_of(form.operands, is_vm); }
+
 std::vector<Form> all_forms(const std::vector<ZydisMnemonic>& mnemonics, Mode mode) {
   std::vector<Form> forms;
   std::set<std::vector<uint8_t>> seen;
@@ -210,6 +258,21 @@ std::vector<Form> all_forms(const std::vector<ZydisMnemonic>& mnemonics, Mode mo
     if (consider({m, {}})) {
       for (auto p : {ZYDIS_ATTRIB_HAS_REP, ZYDIS_ATTRIB_HAS_REPE, ZYDIS_ATTRIB_HAS_REPNE}) consider({m, {}, p});
     }
+    if (ZydisMnemonicGetString(m)[0] == 'v' && m != ZYDIS_MNEMONIC_VERR && m != ZYDIS_MNEMONIC_VERW) {
+      for (Kind a : kVexKinds) {
+        consider({m, {a}});
+        for (Kind b : kVexKinds) {
+          if (is_memory(a) && is_memory(b)) continue;
+          consider({m, {a, b}});
+          for (Kind d : kVexKinds) {
+            if (is_memory(d) && (is_memory(a) || is_memory(b))) continue;
+            consider({m, {a, b, d}});
+            for (Kind e : {Kind::Imm8, Kind::Xmm, Kind::Ymm}) consider({m, {a, b, d, e}});
+          }
+        }
+      }
+      continue;
+    }
     const auto with_lock = [&](const std::vector<Kind>& operands) {
       if (consider({m, operands}) && is_memory(operands[0])) consider({m, operands, ZYDIS_ATTRIB_HAS_LOCK});
     };
@@ -218,8 +281,9 @@ std::vector<Form> all_forms(const std::vector<ZydisMnemonic>& mnemonics, Mode mo
       for (Kind b : kAllKinds) {
         if (is_memory(a) && is_memory(b)) continue;
         with_lock({a, b});
-        for (Kind c : {Kind::Imm1, Kind::Imm8, Kind::Imm32, Kind::Cl, Kind::Xmm0}) {
-          if (!is_memory(c)) with_lock({a, b, c});
+        for (Kind c : {Kind::Imm1, Kind::Imm8, Kind::Imm32, Kind::Cl, Kind::Xmm0, Kind::R32, Kind::R64, Kind::M32,
+                       Kind::M64}) {
+          if (!is_memory(c) || (!is_memory(a) && !is_memory(b))) with_lock({a, b, c});
         }
       }
     }

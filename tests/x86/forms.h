@@ -26,6 +26,7 @@ enum class Kind : uint8_t {
   R64,
   Mm,
   Xmm,
+  Ymm,
   Xmm0,
   St0,
   St,
@@ -35,6 +36,11 @@ enum class Kind : uint8_t {
   M64,
   M80,
   M128,
+  M256,
+  Vm32x,
+  Vm32y,
+  Vm64x,
+  Vm64y,  // memory by a vector of indices
   MAny,  // MAny: no size of its own (LEA, FXSAVE)
   Imm1,
   Imm8,
@@ -48,6 +54,8 @@ struct Form {
 
   [[nodiscard]] std::string name() const;
 };
+
+[[nodiscard]] bool is_gather(const Form& form);  // addresses memory by a vector of indices
 
 using Rng = std::mt19937_64;
 

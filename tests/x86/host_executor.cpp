@@ -21,6 +21,7 @@ constexpr uint64_t kContext = 0x2003'0000;
 struct Context {
   alignas(64) uint8_t fx[512];
   uint8_t fx_host[512];
+  uint8_t ymm_high[256];
   uint64_t gpr[16];
   uint64_t rflags;
   uint64_t host_rsp;
@@ -31,6 +32,8 @@ struct Context {
 };
 constexpr uint16_t kUserCode64 = 0x33, kUserCode32 = 0x23, kUserData = 0x2b;  // Linux's
 constexpr uint32_t kStackTop = 0xff0;  // in the context's page: what the 32-bit part pushes on
+
+bool has_avx() { return __builtin_cpu_supports("avx") != 0; }
 
 struct Fault {
   volatile sig_atomic_t happened;
@@ -66,11 +69,18 @@ class Stub : public Xbyak::CodeGenerator {
     mov(qword_at(offsetof(Context, host_rsp)), rsp);
     fx_image(kFxsave, offsetof(Context, fx_host));
     fx_image(kFxrstor, offsetof(Context, fx));
+    if (has_avx()) {
+      for (int i = 0; i < 16; i++) vinsertf128(Xbyak::Ymm(i), Xbyak::Ymm(i), upper_half(i), 1);
+    }
     if (mode == Mode::Long64)
       around_64(insn);
     else
       around_32(insn);
     cld();
+    if (has_avx()) {
+      for (int i = 0; i < 16; i++) vextractf128(upper_half(i), Xbyak::Ymm(i), 1);
+      vzeroupper();
+    }
     fx_image(kFxsave, offsetof(Context, fx));
     fx_image(kFxrstor, offsetof(Context, fx_host));
     for (size_t i = 0; i < 6; i++) mov(saved[i], qword_at(offsetof(Context, host_callee) + 8 * i));
@@ -125,6 +135,9 @@ class Stub : public Xbyak::CodeGenerator {
   void bytes(std::initializer_list<uint8_t> opcode, size_t context_offset) {
     for (uint8_t b : opcode) db(b);
     dd(static_cast<uint32_t>(kContext + context_offset));
+  }
+  Xbyak::Address upper_half(int i) {
+    return ptr[Xbyak::RegExp(kContext + offsetof(Context, ymm_high) + static_cast<size_t>(16 * i))];
   }
   Xbyak::Address qword_at(size_t offset) { return qword[Xbyak::RegExp(kContext + offset)]; }
 };
@@ -187,6 +200,7 @@ Result HostExecutor::run(const std::vector<uint8_t>& code, const MachineState& b
   auto* context = reinterpret_cast<Context*>(kContext);
   const Stub stub(reinterpret_cast<uint8_t*>(kCode), code, mode_);
   std::memcpy(context->fx, before.fx.data(), 512);
+  std::memcpy(context->ymm_high, before.ymm_high.data(), 256);
   std::memcpy(context->gpr, before.gpr.data(), sizeof context->gpr);
   context->rflags = before.rflags;
   std::memcpy(reinterpret_cast<void*>(kData), before.data.data(), before.data.size());
@@ -200,6 +214,8 @@ Result HostExecutor::run(const std::vector<uint8_t>& code, const MachineState& b
     for (unsigned i = 0; i < 8; i++) context->gpr[i] &= 0xffffffff;
   }
   std::memcpy(result.state.fx.data(), context->fx, 512);
+  if (has_avx()) std::memcpy(result.state.ymm_high.data(), context->ymm_high, 256);
+  else result.state.ymm_high = before.ymm_high;
   std::memcpy(result.state.gpr.data(), context->gpr, sizeof context->gpr);
   result.state.rflags = context->rflags;
   result.state.rip = kCode + (fault.happened ? fault.rip - stub.insn_at : code.size());

@@ -27,7 +27,8 @@ struct Group {
   std::span<const x86::Row> (*rows)();
 };
 const Group kGroups[] = {{"integer", x86::integer_rows}, {"control", x86::control_rows}, {"string", x86::string_rows},
-                         {"x87", x86::x87_rows},         {"mmx", x86::mmx_rows},         {"sse", x86::sse_rows}};
+                         {"x87", x86::x87_rows},         {"mmx", x86::mmx_rows},         {"sse", x86::sse_rows},
+                         {"avx", x86::avx_rows}};
 
 unsigned inputs_per_form() {
   const char* text = std::getenv("PANDA_INSN_INPUTS");

@@ -21,6 +21,7 @@ struct MachineState {
   uint64_t rip = kCode;
   uint64_t rflags = 2;
   alignas(16) std::array<uint8_t, 512> fx{};  // FXSAVE64 image: x87, MMX, XMM, MXCSR
+  std::array<uint8_t, 256> ymm_high{};        // upper halves of YMM0 to YMM15
   std::vector<uint8_t> data;                  // at kData
 };
 

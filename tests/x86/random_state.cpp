@@ -111,6 +111,7 @@ MachineState random_state(Rng& rng, Mode mode) {
     put(&s.fx[32 + 16 * i], &v, 10);
   }
   for (size_t i = 0; i < 16; i++) random_lanes(&s.fx[160 + 16 * i], rng);
+  for (size_t i = 0; i < 16; i++) random_lanes(&s.ymm_high[16 * i], rng);
   return s;
 }
 

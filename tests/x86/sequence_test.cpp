@@ -33,12 +33,15 @@ uint64_t from_environment(const char* name, uint64_t otherwise) {
 std::vector<Form> usable_forms(Mode mode) {
   std::vector<ZydisMnemonic> mnemonics;
   for (const auto rows : {x86::integer_rows(), x86::control_rows(), x86::string_rows(), x86::x87_rows(),
-                          x86::mmx_rows(), x86::sse_rows()}) {
+                          x86::mmx_rows(), x86::sse_rows(), x86::avx_rows()}) {
     for (const x86::Row& row : rows) {
       if (!skipped(row.mnemonic, row.feature) && !host_differs(row.mnemonic)) mnemonics.push_back(row.mnemonic);
     }
   }
-  return all_forms(mnemonics, mode);
+  std::vector<Form> forms = all_forms(mnemonics, mode);
+  // Gathers want their indices in a register beforehand, which the sequences do not arrange.
+  std::erase_if(forms, [](const Form& form) { return is_gather(form); });
+  return forms;
 }
 
 // MOV r32, imm32 for the registers that changed: as `encode` and `prepare` want them.

@@ -40,6 +40,11 @@ const Skip kSkips[] = {
     S(RCPSS, "approximations differ between CPUs"),
     S(RSQRTPS, "approximations differ between CPUs"),
     S(RSQRTSS, "approximations differ between CPUs"),
+    S(VRCPPS, "approximations differ between CPUs"),
+    S(VRCPSS, "approximations differ between CPUs"),
+    S(VRSQRTPS, "approximations differ between CPUs"),
+    S(VRSQRTSS, "approximations differ between CPUs"),
+    S(VLDMXCSR, "random words unmask exceptions"),
     S(FXSAVE, "FIP and FDP differ between CPUs"),
     S(FXSAVE64, "FIP and FDP differ between CPUs"),
     S(FNSAVE, "FIP and FDP differ between CPUs"),
@@ -195,7 +200,7 @@ void prepare(const Form& form, MachineState& state, Rng& rng) {
     if (rng() % 4 == 0) state.rflags |= 0x400;
   }
   if (name == "xlat") state.gpr[3] = kData + rng() % 0x100;
-  if (name == "maskmovdqu" || name == "maskmovq") state.gpr[7] = kData + 0x800 + rng() % 64;
+  if (name == "maskmovdqu" || name == "maskmovq" || name == "vmaskmovdqu") state.gpr[7] = kData + 0x800 + rng() % 64;
   if (name == "leave") state.gpr[5] = kData + 0x1000 + rng() % 64;
   if (name == "enter") state.gpr[5] = kData + 0x1800;
 }

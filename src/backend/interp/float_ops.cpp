@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "backend/interp/step.h"
+#include "base/soft_float.h"
 
 namespace panda::interp::ops {
 namespace {
@@ -336,5 +337,24 @@ PACKED(vcvt_f32_f64, _mm_cvtps_pd(ps(f, s, 0)))
 PACKED(vcvt_f64_f32, _mm_cvtpd_ps(pd(f, s, 0)))
 #undef PACKED
 #undef PACKED2
+
+namespace {
+// In integers: judges the processors that have an instruction for it.
+void soft(Frame& f, const Step& s, SoftOp op) {
+  f.enter_guest_fp();
+  uint32_t mxcsr = _mm_getcsr();
+  SoftVector operands[3];
+  for (unsigned k = 0; k < s.nargs; k++) operands[k] = {f.reg(s, k).lo, f.reg(s, k).hi};
+  const SoftVector r = soft_vector_op(op, static_cast<uint8_t>(s.imm), operands[0], operands[1], operands[2], mxcsr);
+  f.define(s, Reg{r.low, r.high});
+  _mm_setcsr(mxcsr);
+}
+}  // namespace
+
+void ffma(Frame& f, const Step& s) noexcept { soft(f, s, is_single(s) ? SoftOp::Fma32 : SoftOp::Fma64); }
+void vfma_f32(Frame& f, const Step& s) noexcept { soft(f, s, SoftOp::Fma32x4); }
+void vfma_f64(Frame& f, const Step& s) noexcept { soft(f, s, SoftOp::Fma64x2); }
+void vcvt_f16_f32(Frame& f, const Step& s) noexcept { soft(f, s, SoftOp::HalfToFloat); }
+void vcvt_f32_f16(Frame& f, const Step& s) noexcept { soft(f, s, SoftOp::FloatToHalf); }
 
 }  // namespace panda::interp::ops

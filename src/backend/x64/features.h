@@ -8,6 +8,8 @@ struct Features {
   bool bmi2 = false;   // SHLX and kin, RORX
   bool lzcnt = false;  // LZCNT
   bool tzcnt = false;  // TZCNT (BMI1)
+  bool fma = false;    // FMA3
+  bool f16c = false;   // conversions of half-precision floats
 };
 
 }  // namespace panda::x64

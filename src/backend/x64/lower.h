@@ -16,6 +16,7 @@
 #include "backend/x64/assembler.h"
 #include "backend/x64/frame.h"
 #include "backend/x64/reg_alloc.h"
+#include "base/soft_float.h"
 #include "exec/translation_unit.h"
 #include "ir/ir.h"
 
@@ -161,6 +162,8 @@ class Lowering {
   void xmm2(const Inst& in, Avx3 avx, Avx2 sse);
   void xmm2_imm(const Inst& in, Avx3Imm avx, Avx2Imm sse);
   void xmm1_shift(const Inst& in, Avx2Imm avx, SseImm sse);
+  void fma(const Inst& in, SoftOp soft, const Avx3 (&forms)[6]);
+  void soft_op(SoftOp op, uint8_t imm, int d, int a, int b);  // d = op(a, b, d)
   void blendv(const Inst& in, unsigned lane_bytes, Avx4 avx);
   void float1(const Inst& in, Avx3 avx32, Avx2 sse32, Avx3 avx64, Avx2 sse64);
   void float2(const Inst& in, Avx3 avx32, Avx2 sse32, Avx3 avx64, Avx2 sse64);

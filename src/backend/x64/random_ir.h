@@ -187,6 +187,10 @@ inline ir::Value RandomIr::emit_special(ir::Op op, ir::Type type) {
     case O::vmovmsk: return b_.emit(op, type, {operand(T::V128)}, 0, random(2) == 0 ? 1 : random(2) == 0 ? 4 : 8);
     case O::vcmp_f32:
     case O::vcmp_f64: return b_.emit(op, type, {operand(type), operand(type)}, random(8));
+    case O::ffma: return b_.emit(op, type, {operand(type), operand(type), operand(type)}, random(4));
+    case O::vfma_f32:
+    case O::vfma_f64: return b_.emit(op, type, {operand(type), operand(type), operand(type)}, random(6));
+    case O::vcvt_f32_f16: return b_.emit(op, type, {operand(type)}, random(8));
     case O::vround_f32:
     case O::vround_f64: return b_.emit(op, type, {operand(type)}, random(16));
     default: return {};

@@ -216,6 +216,8 @@ Features host_features() {
   f.bmi2 = cpu.has(Xbyak::util::Cpu::tBMI2);
   f.lzcnt = cpu.has(Xbyak::util::Cpu::tLZCNT);
   f.tzcnt = cpu.has(Xbyak::util::Cpu::tBMI1);
+  f.fma = cpu.has(Xbyak::util::Cpu::tFMA);
+  f.f16c = cpu.has(Xbyak::util::Cpu::tF16C);
   return f;
 }
 

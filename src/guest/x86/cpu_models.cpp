@@ -38,6 +38,13 @@ constexpr uint32_t kModelCount = sizeof kModels / sizeof *kModels;
 // Means nothing to a CPU that has no 64-bit mode.
 constexpr std::string_view kLongModeOnly[] = {"lm", "syscall", "cx16", "lahf_lm", "fsgsbase", "pdpe1gb", "pcid"};
 
+// The first is nothing without the second.
+struct Dependency {
+  std::string_view name, needs;
+};
+constexpr Dependency kDependencies[] = {{"avx", "xsave"}, {"avx2", "avx"}, {"fma", "avx"}, {"f16c", "avx"},
+                                        {"xsaveopt", "xsave"}, {"xsavec", "xsave"}};
+
 const FeatureBit* find_feature(std::string_view name) {
   for (const FeatureBit& f : kFeatures) {
     if (f.name == name) return &f;
@@ -64,6 +71,16 @@ void add_features(CpuConfig& c, const CpuModel& m) {
     const size_t end = std::min(rest.find(' '), rest.size());
     if (const FeatureBit* f = find_feature(rest.substr(0, end))) set_feature(c, *f, true);
     rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+}
+
+bool is_set(const CpuConfig& c, const FeatureBit& f) {
+  return (c.features[f.word / 2] >> (f.bit + f.word % 2 * 32) & 1) != 0;
+}
+
+void drop_dependent(CpuConfig& c) {
+  for (const Dependency& d : kDependencies) {
+    if (!is_set(c, *find_feature(d.needs))) set_feature(c, *find_feature(d.name), false);
   }
 }
 
@@ -125,6 +142,7 @@ Result<CpuConfig> parse_cpu(std::string_view specification, bool is_64bit_target
   CpuConfig config = cpu_config(index);
   if (!is_64bit_target) drop_long_mode(config);
 
+  std::vector<const FeatureBit*> wanted;
   std::string_view rest = specification.substr(name_end);
   while (!rest.empty()) {
     rest.remove_prefix(1);  // the comma
@@ -144,6 +162,13 @@ Result<CpuConfig> parse_cpu(std::string_view specification, bool is_64bit_target
       return fail("-cpu {}: the feature '{}' needs the x86_64 target", name, f->name);
     }
     set_feature(config, *f, item[0] == '+');
+    if (item[0] == '+') wanted.push_back(f);
+  }
+  drop_dependent(config);
+  for (const FeatureBit* f : wanted) {
+    if (is_set(config, *f)) continue;
+    const auto* d = std::ranges::find(kDependencies, f->name, &Dependency::name);
+    if (d != std::end(kDependencies)) return fail("-cpu {}: the feature '{}' needs '{}'", name, f->name, d->needs);
   }
   return config;
 }

@@ -4,6 +4,7 @@
 
 #include "base/virtual_clock.h"
 #include "guest/x86/cpu_models.h"
+#include "guest/x86/fpu_state.h"
 #include "guest/x86/system.h"
 
 namespace panda::x86 {
@@ -22,8 +23,6 @@ constexpr FeaturePlace kPlaces[] = {
 
 constexpr uint32_t kMaxExtendedLeaf = 0x8000'0008;
 constexpr unsigned kVirtualBits = 48;
-constexpr uint32_t kXsaveAreaBytes = 576;  // legacy region and header
-constexpr uint32_t kXcr0Supported = 3;     // x87, SSE
 
 CpuidResult signature(const State& s) {
   CpuidResult r{.eax = cpu_model(s.cpu_model).signature,
@@ -50,8 +49,13 @@ CpuidResult cache(uint32_t subleaf) {
 
 CpuidResult extended_state(const State& s, uint32_t subleaf) {
   if (!has_feature(s, Feature::Xsave)) return {};
-  if (subleaf == 0) return {.eax = kXcr0Supported, .ebx = kXsaveAreaBytes, .ecx = kXsaveAreaBytes, .edx = 0};
-  if (subleaf == 1) return {.eax = cpuid_word(s, kLeafXsave1Eax), .ebx = kXsaveAreaBytes};
+  const uint64_t supported = supported_xcr0(s);
+  const uint32_t enabled_bytes = xsave_area_bytes(s.xcr0), all_bytes = xsave_area_bytes(supported);
+  if (subleaf == 0) return {.eax = static_cast<uint32_t>(supported), .ebx = enabled_bytes, .ecx = all_bytes, .edx = 0};
+  if (subleaf == 1) return {.eax = cpuid_word(s, kLeafXsave1Eax), .ebx = enabled_bytes};
+  for (const XsaveComponent& c : kXsaveComponents) {
+    if (c.bit == subleaf && (supported >> c.bit & 1) != 0) return {.eax = c.bytes, .ebx = c.offset};
+  }
   return {};
 }
 

@@ -1,5 +1,7 @@
 #include "guest/x86/fpu_state.h"
 
+#include "guest/x86/cpuid.h"
+
 namespace panda::x86 {
 
 void fpu_init(State& s) noexcept {
@@ -20,6 +22,14 @@ void fpu_reset(Cpu cpu) noexcept {
   for (ZMMReg& r : s.xmm_regs) r = ZMMReg{};
   s.xcr0 = kXcr0X87;
   set_mxcsr(cpu, kMxcsrDefault);
+}
+
+uint64_t supported_xcr0(const State& s) noexcept {
+  uint64_t bits = kXcr0X87 | kXcr0Sse;
+  for (const XsaveComponent& c : kXsaveComponents) {
+    if (has_feature(s, c.feature)) bits |= uint64_t{1} << c.bit;
+  }
+  return bits;
 }
 
 uint32_t architectural_mxcsr(const Cpu& cpu) noexcept {

@@ -34,6 +34,24 @@ inline constexpr uint32_t kMxcsrMask = 0xffff;  // writable bits: DAZ is there
 
 // XCR0 and XSAVE components.
 inline constexpr uint64_t kXcr0X87 = 1, kXcr0Sse = 2, kXcr0Avx = 4;
+// Those with a part of their own behind the legacy region and the header (SDM vol. 1, 13.4.3).
+struct XsaveComponent {
+  unsigned bit;  // in XCR0
+  uint32_t offset, bytes;
+  Feature feature;
+};
+inline constexpr uint32_t kXsaveBasicBytes = 576;
+inline constexpr XsaveComponent kXsaveComponents[] = {{2, 576, 256, Feature::Avx}};
+// What XCR0 may hold.
+[[nodiscard]] uint64_t supported_xcr0(const State& s) noexcept;
+// Size of a standard area with these components; offsets of the compacted one are the same, as long as there is one.
+[[nodiscard]] constexpr uint32_t xsave_area_bytes(uint64_t components) {
+  uint32_t bytes = kXsaveBasicBytes;
+  for (const XsaveComponent& c : kXsaveComponents) {
+    if ((components >> c.bit & 1) != 0) bytes = c.offset + c.bytes;
+  }
+  return bytes;
+}
 
 // --- what update_hflags() sets (modes.cpp)
 // kModeFpuFlat: every x87 exception is masked and none is pending, so that no x87 instruction can

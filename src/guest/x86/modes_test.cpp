@@ -176,7 +176,9 @@ TEST(CpuModels, ParseAndErrors) {
   EXPECT_TRUE(has_cpuid_bit(s, kLeaf7Ebx, 9));
   EXPECT_NE(parse_cpu("z80", true).error().message.find("z80"), std::string::npos);
   EXPECT_FALSE(parse_cpu("x86-64-v2", false));
-  EXPECT_FALSE(parse_cpu("max,+avx", true));
+  EXPECT_FALSE(parse_cpu("max,+avx512f", true));
+  EXPECT_NE(parse_cpu("x86-64-v2,+avx2", true).error().message.find("needs 'avx'"), std::string::npos);
+  EXPECT_TRUE(parse_cpu("x86-64-v2,+avx2,+avx", true));
   EXPECT_FALSE(parse_cpu("max,sse2", true));
   EXPECT_FALSE(parse_cpu("max,", true));
   EXPECT_FALSE(parse_cpu("qemu32,+lm", false));

@@ -7,7 +7,7 @@ namespace panda::x86 {
 namespace {
 
 constexpr Chapter kUsualOrder[] = {Chapter::Integer, Chapter::Control, Chapter::System, Chapter::X87,
-                                   Chapter::Sse,     Chapter::Mmx,     Chapter::String};
+                                   Chapter::Sse,     Chapter::Mmx,     Chapter::Avx,    Chapter::String};
 constexpr Chapter kSystemFirst[] = {Chapter::System, Chapter::Integer, Chapter::Control};
 constexpr Chapter kStringFirst[] = {Chapter::String, Chapter::System};
 constexpr Chapter kMmxFirst[] = {Chapter::Mmx, Chapter::Sse};
@@ -41,7 +41,7 @@ std::span<const Chapter> order(const DecodedInsn& decoded) {
 
 RowTable::RowTable() {
   const std::span<const Row> chapters[kChapterCount] = {integer_rows(), control_rows(), string_rows(), system_rows(),
-                                                        x87_rows(),     mmx_rows(),     sse_rows()};
+                                                        x87_rows(),     mmx_rows(),     sse_rows(),    avx_rows()};
   for (unsigned c = 0; c < kChapterCount; ++c) {
     by_mnemonic_[c].resize(ZYDIS_MNEMONIC_MAX_VALUE + 1, nullptr);
     for (const Row& row : chapters[c]) by_mnemonic_[c][row.mnemonic] = &row;

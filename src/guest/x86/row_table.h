@@ -12,8 +12,8 @@
 
 namespace panda::x86 {
 
-enum class Chapter : uint8_t { Integer, Control, String, System, X87, Mmx, Sse };
-inline constexpr unsigned kChapterCount = 7;
+enum class Chapter : uint8_t { Integer, Control, String, System, X87, Mmx, Sse, Avx };
+inline constexpr unsigned kChapterCount = 8;
 
 struct FoundRow {
   const Row* row = nullptr;  // null: not implemented

@@ -35,5 +35,6 @@ std::span<const Row> system_rows();    // translate_system.cpp: segments, CRs, M
 std::span<const Row> x87_rows();       // translate_x87.cpp
 std::span<const Row> mmx_rows();       // translate_mmx.cpp
 std::span<const Row> sse_rows();       // translate_sse_*.cpp
+std::span<const Row> avx_rows();       // translate_avx_*.cpp: VEX encodings of vector registers
 
 }  // namespace panda::x86

@@ -8,9 +8,37 @@ namespace {
 
 constexpr uint32_t mm_offset(unsigned n) { return static_cast<uint32_t>(offsetof(State, fpregs)) + 16 * n; }
 
+// One mnemonic's forms belong to different extensions (VPADDB with XMM registers to AVX, with YMM registers to AVX2).
+struct Extension {
+  ZydisISAExt extension;
+  Feature feature;
+};
+constexpr Extension kExtensions[] = {
+    {ZYDIS_ISA_EXT_AVX, Feature::Avx},      {ZYDIS_ISA_EXT_AVX2, Feature::Avx2}, {ZYDIS_ISA_EXT_AVX2GATHER, Feature::Avx2},
+    {ZYDIS_ISA_EXT_AVXAES, Feature::Aes},   {ZYDIS_ISA_EXT_F16C, Feature::F16c}, {ZYDIS_ISA_EXT_FMA, Feature::Fma},
+};
+
+bool has_extension(const InsnContext& x) {
+  const auto* e = std::ranges::find(kExtensions, x.insn.meta.isa_ext, &Extension::extension);
+  return e != std::end(kExtensions) && x.has(Feature::Avx) && x.has(e->feature);
+}
+
 }  // namespace
 
+bool avx_ready(InsnContext& x) {
+  if (!x.mode(kModePe) || x.mode(kModeVm) || !x.mode(kModeAvx) || !has_extension(x)) {
+    x.raise(kUD);
+    return false;
+  }
+  if (x.mode(kModeTs)) {
+    x.raise(kNM);
+    return false;
+  }
+  return true;
+}
+
 bool sse_ready(InsnContext& x) {
+  if (is_vex(x)) return avx_ready(x);
   if (x.mode(kModeEm) || !x.mode(kModeOsfxsr)) {
     x.raise(kUD);
     return false;
@@ -51,16 +79,22 @@ bool is_mmx(const ZydisDecodedOperand& op) {
   return op.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(op.reg.value) == ZYDIS_REGCLASS_MMX;
 }
 
-unsigned xmm_number(const ZydisDecodedOperand& op) { return static_cast<unsigned>(op.reg.value - ZYDIS_REGISTER_XMM0); }
+unsigned xmm_number(const ZydisDecodedOperand& op) {
+  const ZydisRegister first = op.reg.value >= ZYDIS_REGISTER_YMM0 ? ZYDIS_REGISTER_YMM0 : ZYDIS_REGISTER_XMM0;
+  return static_cast<unsigned>(op.reg.value - first);
+}
 unsigned mmx_number(const ZydisDecodedOperand& op) { return static_cast<unsigned>(op.reg.value - ZYDIS_REGISTER_MM0); }
 
 Value get_xmm(InsnContext& x, const ZydisDecodedOperand& op) { return x.b.get(Type::V128, xmm_offset(xmm_number(op))); }
 
-void set_xmm(InsnContext& x, const ZydisDecodedOperand& op, Value v) { x.b.set(xmm_offset(xmm_number(op)), v); }
+void set_xmm(InsnContext& x, const ZydisDecodedOperand& op, Value v) {
+  x.b.set(xmm_offset(xmm_number(op)), v);
+  if (is_vex(x)) x.b.set(ymm_high_offset(xmm_number(op)), x.b.konst(Type::V128, 0));
+}
 
 Value read_xmm(InsnContext& x, const ZydisDecodedOperand& op, bool aligned) {
   if (!is_memory(op)) return get_xmm(x, op);
-  return x.load(x.address(op, 16, false), Type::V128, false, aligned ? 16 : 0);
+  return x.load(x.address(op, 16, false), Type::V128, false, aligned && !is_vex(x) ? 16 : 0);
 }
 
 Value read_low(InsnContext& x, const ZydisDecodedOperand& op, Type type) {

@@ -23,7 +23,11 @@ struct FixedString {
 };
 
 // --- availability. False: the exception is raised and the block closed; return InsnEnd::Closed.
-[[nodiscard]] bool sse_ready(InsnContext& x);  // #UD: CR0.EM or not CR4.OSFXSR; #NM: CR0.TS
+// #UD: CR0.EM or not CR4.OSFXSR; #NM: CR0.TS. Of a VEX encoding: as avx_ready().
+[[nodiscard]] bool sse_ready(InsnContext& x);
+// #UD: real or virtual-8086 mode, not CR4.OSXSAVE, XCR0 without SSE and AVX, or the CPU has not the extension
+// that this form belongs to; #NM: CR0.TS.
+[[nodiscard]] bool avx_ready(InsnContext& x);
 [[nodiscard]] bool mmx_ready(InsnContext& x);  // #UD: CR0.EM; #NM: CR0.TS; #MF: x87 exception pending
 [[nodiscard]] bool x87_ready(InsnContext& x);  // #NM: CR0.EM or TS
 
@@ -31,16 +35,22 @@ struct FixedString {
 [[nodiscard]] constexpr uint32_t xmm_offset(unsigned n) {
   return static_cast<uint32_t>(offsetof(State, xmm_regs)) + 64 * n;
 }
+// The upper half of a YMM register is a slot of its own.
+[[nodiscard]] constexpr uint32_t ymm_high_offset(unsigned n) { return xmm_offset(n) + 16; }
+[[nodiscard]] inline bool is_vex(const InsnContext& x) {
+  return x.insn.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
+}
 [[nodiscard]] bool is_xmm(const ZydisDecodedOperand& op);
 [[nodiscard]] bool is_mmx(const ZydisDecodedOperand& op);
 [[nodiscard]] inline bool is_memory(const ZydisDecodedOperand& op) { return op.type == ZYDIS_OPERAND_TYPE_MEMORY; }
 [[nodiscard]] inline uint8_t immediate8(const ZydisDecodedOperand& op) { return static_cast<uint8_t>(op.imm.value.u); }
-[[nodiscard]] unsigned xmm_number(const ZydisDecodedOperand& op);
+[[nodiscard]] unsigned xmm_number(const ZydisDecodedOperand& op);  // of a YMM register too
 [[nodiscard]] unsigned mmx_number(const ZydisDecodedOperand& op);
 
 Value get_xmm(InsnContext& x, const ZydisDecodedOperand& op);
+// The low half alone; a VEX-encoded instruction clears the upper one.
 void set_xmm(InsnContext& x, const ZydisDecodedOperand& op, Value v);
-// XMM register, or 16 bytes of memory (aligned: #GP where not, as legacy SSE demands).
+// XMM register, or 16 bytes of memory (aligned: #GP where not, as legacy SSE demands and VEX does not).
 Value read_xmm(InsnContext& x, const ZydisDecodedOperand& op, bool aligned = true);
 // Lane 0 of an XMM register, or memory of `type`'s size. F32, F64, I32 or I64.
 Value read_low(InsnContext& x, const ZydisDecodedOperand& op, Type type);

@@ -42,8 +42,10 @@ uint32_t stmxcsr(void* state) noexcept { return architectural_mxcsr(Cpu(state));
 
 void xsetbv(void* state, uint32_t index, uint64_t value) noexcept {
   Cpu cpu(state);
-  constexpr uint64_t kSupported = kXcr0X87 | kXcr0Sse;
-  if (index != 0 || (value & kXcr0X87) == 0 || (value & ~kSupported) != 0) return (void)raise(cpu, kGP, 0);
+  const bool avx_alone = (value & (kXcr0Sse | kXcr0Avx)) == kXcr0Avx;
+  if (index != 0 || (value & kXcr0X87) == 0 || avx_alone || (value & ~supported_xcr0(cpu.s())) != 0) {
+    return (void)raise(cpu, kGP, 0);
+  }
   cpu.s().xcr0 = value;
   update_hflags(cpu);
 }
@@ -156,11 +158,13 @@ Value edx_eax(InsnContext& x) {
   return x.b.deposit(low, high, 32, 32);
 }
 
+unsigned xsave_bytes(const InsnContext& x) { return xsave_area_bytes(x.mode(kModeAvx) ? kXcr0Avx : 0); }
+
 template <uint32_t extra>
 InsnEnd translate_xsave(InsnContext& x) {
   static const auto helper = desc("xsave", &xsave, {Type::I64, Type::I32, Type::I64});
   if (!xsave_ready(x)) return InsnEnd::Closed;
-  const Memory at = x.address(x.ops[0], 576, true);
+  const Memory at = x.address(x.ops[0], xsave_bytes(x), true);
   x.call(helper, {at.linear, x.b.i32(area_form(x) | extra), edx_eax(x)});
   return InsnEnd::Next;
 }
@@ -168,7 +172,7 @@ InsnEnd translate_xsave(InsnContext& x) {
 InsnEnd translate_xrstor(InsnContext& x) {
   static const auto helper = desc("xrstor", &xrstor, {Type::I64, Type::I64, Type::I64});
   if (!xsave_ready(x)) return InsnEnd::Closed;
-  const Memory at = x.address(x.ops[0], 576, false);
+  const Memory at = x.address(x.ops[0], xsave_bytes(x), false);
   const Value mask = x.b.zext(Type::I64, x.reg(R_EAX, Type::I32));
   x.call(helper, {at.linear, x.b.or_(mask, x.b.i64(uint64_t{area_form(x)} << 32)), x.b.i64(x.next_pc())});
   return InsnEnd::Next;

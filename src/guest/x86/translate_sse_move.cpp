@@ -60,7 +60,7 @@ InsnEnd move_gpr(InsnContext& x) {
   const bool mmx = is_mmx(to) || is_mmx(from);
   if (!(mmx ? mmx_ready(x) : sse_ready(x))) return InsnEnd::Closed;
   // MOVD takes 32 bits, MOVQ 64; with REX.W the first may bear the second's name.
-  bool wide = x.insn.mnemonic == ZYDIS_MNEMONIC_MOVQ;
+  bool wide = x.insn.mnemonic == ZYDIS_MNEMONIC_MOVQ || x.insn.mnemonic == ZYDIS_MNEMONIC_VMOVQ;
   for (const auto* op : {&to, &from}) {
     if (!is_mmx(*op) && !is_xmm(*op)) wide = op->size == 64;
   }
