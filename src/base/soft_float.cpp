@@ -50,7 +50,8 @@ Number unpack(const Format& f, uint64_t bits, bool daz) {
   if (biased == f.exponent_mask()) return {sign, fraction != 0 ? Class::Nan : Class::Infinity};
   if (biased == 0 && (fraction == 0 || daz)) return {sign, Class::Zero};
   const uint64_t significand = biased == 0 ? fraction : fraction | uint64_t{1} << f.fraction_bits;
-  const int exponent = (biased == 0 ? 1 : static_cast<int>(biased)) - f.bias() - static_cast<int>(f.fraction_bits) + kTop;
+  const int exponent =
+      (biased == 0 ? 1 : static_cast<int>(biased)) - f.bias() - static_cast<int>(f.fraction_bits) + kTop;
   Number n = normalized(sign, exponent, significand);
   n.denormal = biased == 0;
   return n;
@@ -89,7 +90,8 @@ uint64_t rounded(Wide significand, int drop, Rounding mode, bool sign, bool& ine
 }
 
 uint64_t overflowed(const Format& f, bool sign, Rounding mode) {
-  const bool infinite = mode == Rounding::Nearest || (mode == Rounding::Up && !sign) || (mode == Rounding::Down && sign);
+  const bool infinite =
+      mode == Rounding::Nearest || (mode == Rounding::Up && !sign) || (mode == Rounding::Down && sign);
   return (sign ? f.sign_bit() : 0) | (infinite ? f.infinity() : f.infinity() - 1);
 }
 
@@ -141,8 +143,8 @@ uint64_t fma(const Format& f, uint64_t a, uint64_t b, uint64_t c, FmaKind kind, 
   const bool daz = (mxcsr & kSseDaz) != 0;
   Number x = unpack(f, a, daz), y = unpack(f, b, daz), z = unpack(f, c, daz);
   const bool signalling = is_signalling(f, a) || is_signalling(f, b) || is_signalling(f, c);
-  const bool bad_product = (x.kind == Class::Infinity && y.kind == Class::Zero) ||
-                           (x.kind == Class::Zero && y.kind == Class::Infinity);
+  const bool bad_product =
+      (x.kind == Class::Infinity && y.kind == Class::Zero) || (x.kind == Class::Zero && y.kind == Class::Infinity);
   if (signalling) mxcsr |= kSseInvalid;
   // The first NaN in the order of the operation's operands.
   for (const uint64_t v : {a, b, c}) {

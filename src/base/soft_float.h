@@ -8,8 +8,8 @@
 namespace panda {
 
 // MXCSR: what the operations read, and the flags they add.
-inline constexpr uint32_t kSseInvalid = 1, kSseDenormal = 2, kSseOverflow = 8, kSseUnderflow = 0x10,
-                          kSseInexact = 0x20, kSseDaz = 0x40, kSseUnderflowMask = 0x800, kSseFtz = 0x8000;
+inline constexpr uint32_t kSseInvalid = 1, kSseDenormal = 2, kSseOverflow = 8, kSseUnderflow = 0x10, kSseInexact = 0x20,
+                          kSseDaz = 0x40, kSseUnderflowMask = 0x800, kSseFtz = 0x8000;
 inline constexpr unsigned kSseRoundingShift = 13;
 
 // The six operations of FMA, as operand `imm` of the IR's; the last two change sides from lane to lane.

@@ -25,18 +25,35 @@ T random_float(Rng& rng) {
   constexpr uint64_t kMax = (uint64_t{1} << kExponentBits) - 1;
   uint64_t exponent = rng() & kMax;
   switch (rng() % 8) {
-    case 0: exponent = rng() % 3; break;
-    case 1: exponent = kMax - rng() % 3; break;
-    case 2: case 3: exponent = kMax / 2 - 4 + rng() % 8; break;
-    case 4: exponent = kMax / 4 + rng() % fraction_bits; break;
-    default: break;
+    case 0:
+      exponent = rng() % 3;
+      break;
+    case 1:
+      exponent = kMax - rng() % 3;
+      break;
+    case 2:
+    case 3:
+      exponent = kMax / 2 - 4 + rng() % 8;
+      break;
+    case 4:
+      exponent = kMax / 4 + rng() % fraction_bits;
+      break;
+    default:
+      break;
   }
   uint64_t fraction = rng() & ((uint64_t{1} << fraction_bits) - 1);
   switch (rng() % 6) {
-    case 0: fraction = 0; break;
-    case 1: fraction = (uint64_t{1} << fraction_bits) - 1 - rng() % 4; break;
-    case 2: fraction = uint64_t{1} << rng() % fraction_bits; break;
-    default: break;
+    case 0:
+      fraction = 0;
+      break;
+    case 1:
+      fraction = (uint64_t{1} << fraction_bits) - 1 - rng() % 4;
+      break;
+    case 2:
+      fraction = uint64_t{1} << rng() % fraction_bits;
+      break;
+    default:
+      break;
   }
   return static_cast<T>((rng() % 2) << (kBits - 1) | exponent << fraction_bits | fraction);
 }
@@ -50,10 +67,18 @@ __attribute__((target("fma"))) uint32_t host_fma32(uint32_t a, uint32_t b, uint3
   const uint32_t before = _mm_getcsr();
   _mm_setcsr(mxcsr);
   switch (kind) {
-    case FmaKind::Add: __asm__ volatile("vfmadd231ss %2, %1, %0" : "+x"(z) : "x"(x), "x"(y)); break;
-    case FmaKind::Sub: __asm__ volatile("vfmsub231ss %2, %1, %0" : "+x"(z) : "x"(x), "x"(y)); break;
-    case FmaKind::NegatedAdd: __asm__ volatile("vfnmadd231ss %2, %1, %0" : "+x"(z) : "x"(x), "x"(y)); break;
-    default: __asm__ volatile("vfnmsub231ss %2, %1, %0" : "+x"(z) : "x"(x), "x"(y)); break;
+    case FmaKind::Add:
+      __asm__ volatile("vfmadd231ss %2, %1, %0" : "+x"(z) : "x"(x), "x"(y));
+      break;
+    case FmaKind::Sub:
+      __asm__ volatile("vfmsub231ss %2, %1, %0" : "+x"(z) : "x"(x), "x"(y));
+      break;
+    case FmaKind::NegatedAdd:
+      __asm__ volatile("vfnmadd231ss %2, %1, %0" : "+x"(z) : "x"(x), "x"(y));
+      break;
+    default:
+      __asm__ volatile("vfnmsub231ss %2, %1, %0" : "+x"(z) : "x"(x), "x"(y));
+      break;
   }
   mxcsr = _mm_getcsr();
   _mm_setcsr(before);
@@ -67,10 +92,18 @@ __attribute__((target("fma"))) uint64_t host_fma64(uint64_t a, uint64_t b, uint6
   const uint32_t before = _mm_getcsr();
   _mm_setcsr(mxcsr);
   switch (kind) {
-    case FmaKind::Add: __asm__ volatile("vfmadd231sd %2, %1, %0" : "+x"(z) : "x"(x), "x"(y)); break;
-    case FmaKind::Sub: __asm__ volatile("vfmsub231sd %2, %1, %0" : "+x"(z) : "x"(x), "x"(y)); break;
-    case FmaKind::NegatedAdd: __asm__ volatile("vfnmadd231sd %2, %1, %0" : "+x"(z) : "x"(x), "x"(y)); break;
-    default: __asm__ volatile("vfnmsub231sd %2, %1, %0" : "+x"(z) : "x"(x), "x"(y)); break;
+    case FmaKind::Add:
+      __asm__ volatile("vfmadd231sd %2, %1, %0" : "+x"(z) : "x"(x), "x"(y));
+      break;
+    case FmaKind::Sub:
+      __asm__ volatile("vfmsub231sd %2, %1, %0" : "+x"(z) : "x"(x), "x"(y));
+      break;
+    case FmaKind::NegatedAdd:
+      __asm__ volatile("vfnmadd231sd %2, %1, %0" : "+x"(z) : "x"(x), "x"(y));
+      break;
+    default:
+      __asm__ volatile("vfnmsub231sd %2, %1, %0" : "+x"(z) : "x"(x), "x"(y));
+      break;
   }
   mxcsr = _mm_getcsr();
   _mm_setcsr(before);
@@ -140,8 +173,8 @@ TEST(SoftFloat, HalfConversionsAreTheProcessors) {
     uint32_t ours = random_mxcsr(rng), theirs = ours;
     const uint32_t got = soft_half_to_float(static_cast<uint16_t>(half), ours);
     const uint32_t want = host_half_to_float(static_cast<uint16_t>(half), theirs);
-    EXPECT_TRUE(got == want && ours == theirs) << std::hex << half << ": want " << want << " mxcsr " << theirs
-                                               << " got " << got << " mxcsr " << ours;
+    EXPECT_TRUE(got == want && ours == theirs)
+        << std::hex << half << ": want " << want << " mxcsr " << theirs << " got " << got << " mxcsr " << ours;
   }
   for (unsigned i = 0; i < kCases && !HasFailure(); i++) {
     uint32_t bits = random_float<uint32_t, 23>(rng);

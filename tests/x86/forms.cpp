@@ -12,18 +12,17 @@ const Kind kAllKinds[] = {Kind::Acc8, Kind::Acc16, Kind::Acc32, Kind::Acc64, Kin
                           Kind::R16,  Kind::R32,   Kind::R64,   Kind::Mm,    Kind::Xmm,  Kind::Xmm0,
                           Kind::St0,  Kind::St,    Kind::M8,    Kind::M16,   Kind::M32,  Kind::M64,
                           Kind::M80,  Kind::M128,  Kind::MAny,  Kind::Imm1,  Kind::Imm8, Kind::Imm32};
-const Kind kVexKinds[] = {Kind::R32, Kind::R64, Kind::Xmm,  Kind::Ymm,  Kind::M8,    Kind::M16,   Kind::M32,   Kind::M64,
-                          Kind::M128, Kind::M256, Kind::Vm32x, Kind::Vm32y, Kind::Vm64x, Kind::Vm64y, Kind::Imm8};
+const Kind kVexKinds[] = {Kind::R32, Kind::R64,  Kind::Xmm,  Kind::Ymm, Kind::M8,  Kind::M16, Kind::M32,
+                          Kind::M64, Kind::M128, Kind::M256, Kind::Vmx, Kind::Vmy, Kind::Imm8};
 
 const char* kind_name(Kind k) {
-  static const char* const kNames[] = {"al",  "ax",  "eax", "rax",  "cl",  "r8", "r16",  "r32",
-                                       "r64", "mm",  "xmm", "ymm", "xmm0", "st0", "st", "m8",   "m16",
-                                       "m32", "m64", "m80", "m128", "m256", "vm32x", "vm32y", "vm64x", "vm64y",
-                                       "m",   "1",  "imm8", "imm32"};
+  static const char* const kNames[] = {"al",   "ax",   "eax",  "rax", "cl", "r8", "r16",  "r32",  "r64", "mm",
+                                       "xmm",  "ymm",  "xmm0", "st0", "st", "m8", "m16",  "m32",  "m64", "m80",
+                                       "m128", "m256", "vmx",  "vmy", "m",  "1",  "imm8", "imm32"};
   return kNames[static_cast<size_t>(k)];
 }
 
-bool is_vm(Kind k) { return k >= Kind::Vm32x && k <= Kind::Vm64y; }
+bool is_vm(Kind k) { return k == Kind::Vmx || k == Kind::Vmy; }
 bool is_memory(Kind k) { return k >= Kind::M8 && k <= Kind::MAny; }
 unsigned memory_bytes(Kind k) {
   switch (k) {
@@ -65,24 +64,24 @@ ZydisRegister gpr(Kind k, unsigned number, bool high) {
 struct Choice {
   Rng* rng = nullptr;  // null: fixed choices, to find out what encodes at all
   Mode mode = Mode::Long64;
-  unsigned element_bytes = 4;  // of a gather
-  unsigned vectors = 0;        // vector registers chosen so far
+  unsigned element_bytes = 4, index_bytes = 4;  // of a gather
+  unsigned vectors = 0;                         // vector registers chosen so far
   uint64_t next(uint64_t below) { return rng == nullptr ? 1 % below : (*rng)() % below; }
   // Fixed choices differ from each other: a gather wants three registers.
   int vector(unsigned count) { return static_cast<int>(rng == nullptr ? ++vectors : next(count)); }
   // A vector of indices: small ones of either sign, now and then one that leads away.
   void indices(Kind k, ZydisEncoderOperand& op, MachineState* state) {
     const auto number = static_cast<unsigned>(vector(mode == Mode::Long64 ? 16 : 8));
-    const bool ymm = k == Kind::Vm32y || k == Kind::Vm64y;
-    op.mem.index = static_cast<ZydisRegister>((ymm ? ZYDIS_REGISTER_YMM0 : ZYDIS_REGISTER_XMM0) + static_cast<int>(number));
+    const bool ymm = k == Kind::Vmy;
+    op.mem.index =
+        static_cast<ZydisRegister>((ymm ? ZYDIS_REGISTER_YMM0 : ZYDIS_REGISTER_XMM0) + static_cast<int>(number));
     op.mem.scale = static_cast<ZyanU8>(1u << next(4));
     if (state == nullptr) return;
-    const size_t bytes = k == Kind::Vm32x || k == Kind::Vm32y ? 4 : 8;
-    for (size_t at = 0; at < 32; at += bytes) {
+    for (size_t at = 0; at < 32; at += index_bytes) {
       int64_t index = static_cast<int64_t>(next(128)) - 64;
       if (next(16) == 0) index = static_cast<int64_t>(next(0x4000)) - 0x2000;
       uint8_t* half = at < 16 ? &state->fx[160 + 16 * number + at] : &state->ymm_high[16 * number + at - 16];
-      std::memcpy(half, &index, bytes);
+      std::memcpy(half, &index, index_bytes);
     }
   }
 };
@@ -199,20 +198,10 @@ void bound_bit_offset(const Form& form, const ZydisEncoderRequest& request, Mach
   if (c.mode != Mode::Long64) state.gpr[number] &= 0xffffffff;
 }
 
-unsigned gathered_bytes(ZydisMnemonic m) {
-  switch (m) {
-    case ZYDIS_MNEMONIC_VGATHERDPD:
-    case ZYDIS_MNEMONIC_VGATHERQPD:
-    case ZYDIS_MNEMONIC_VPGATHERDQ:
-    case ZYDIS_MNEMONIC_VPGATHERQQ:
-      return 8;
-    default:
-      return 4;
-  }
-}
-
 Encoded encode_with(const Form& form, Choice c, MachineState* state) {
-  c.element_bytes = gathered_bytes(form.mnemonic);
+  const GatherShape shape = gather_shape(form.mnemonic);
+  c.element_bytes = shape.element_bytes;
+  c.index_bytes = shape.index_bytes;
   ZydisEncoderRequest request{};
   request.machine_mode = c.mode == Mode::Long64 ? ZYDIS_MACHINE_MODE_LONG_64 : ZYDIS_MACHINE_MODE_LEGACY_32;
   request.mnemonic = form.mnemonic;
@@ -231,6 +220,16 @@ Encoded encode_with(const Form& form, Choice c, MachineState* state) {
 }
 
 }  // namespace
+
+// V[P]GATHER, D or Q for the indices, then PS, PD, D or Q for the elements.
+GatherShape gather_shape(ZydisMnemonic m) {
+  const std::string name = ZydisMnemonicGetString(m);
+  const size_t at = name.find("gather");
+  if (at == std::string::npos) return {};
+  const bool packed = name[name.size() - 2] == 'p';
+  const bool wide = name.back() == 'q' || (packed && name.back() == 'd');
+  return {wide ? 8u : 4u, name[at + 6] == 'q' ? 8u : 4u};
+}
 
 std::string Form::name() const {
   std::string text;
@@ -281,8 +280,8 @@ std::vector<Form> all_forms(const std::vector<ZydisMnemonic>& mnemonics, Mode mo
       for (Kind b : kAllKinds) {
         if (is_memory(a) && is_memory(b)) continue;
         with_lock({a, b});
-        for (Kind c : {Kind::Imm1, Kind::Imm8, Kind::Imm32, Kind::Cl, Kind::Xmm0, Kind::R32, Kind::R64, Kind::M32,
-                       Kind::M64}) {
+        for (Kind c :
+             {Kind::Imm1, Kind::Imm8, Kind::Imm32, Kind::Cl, Kind::Xmm0, Kind::R32, Kind::R64, Kind::M32, Kind::M64}) {
           if (!is_memory(c) || (!is_memory(a) && !is_memory(b))) with_lock({a, b, c});
         }
       }

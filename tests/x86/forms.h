@@ -37,10 +37,8 @@ enum class Kind : uint8_t {
   M80,
   M128,
   M256,
-  Vm32x,
-  Vm32y,
-  Vm64x,
-  Vm64y,  // memory by a vector of indices
+  Vmx,
+  Vmy,   // memory by a vector of indices in an XMM or YMM register
   MAny,  // MAny: no size of its own (LEA, FXSAVE)
   Imm1,
   Imm8,
@@ -55,6 +53,10 @@ struct Form {
   [[nodiscard]] std::string name() const;
 };
 
+struct GatherShape {
+  unsigned element_bytes = 4, index_bytes = 4;
+};
+[[nodiscard]] GatherShape gather_shape(ZydisMnemonic m);
 [[nodiscard]] bool is_gather(const Form& form);  // addresses memory by a vector of indices
 
 using Rng = std::mt19937_64;

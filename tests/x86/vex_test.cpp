@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -71,6 +72,17 @@ bool beyond(const DecodedInsn& d, const RowTable& rows) {
   }
 }
 
+// VPERMQ and VPERMPD want VEX.W set; the manual has no such instruction without, AMD does not look. In 32-bit
+// code the manual ignores VEX.W of VPEXTRD and VPINSRD, and AMD raises #UD.
+bool amd_differs(const Bytes& code, Mode mode, const Result& host, const Result& ours) {
+  const auto vex = std::ranges::find(code, 0xc4);
+  if (code.end() - vex < 4 || (vex[1] & 0x1f) != 3) return false;
+  const bool w = (vex[2] & 0x80) != 0;
+  if (vex[3] <= 1 && !w) return host.outcome != Outcome::Invalid && ours.outcome == Outcome::Invalid;
+  const bool dword = vex[3] == 0x16 || vex[3] == 0x22;
+  return dword && w && mode == Mode::Protected32 && host.outcome == Outcome::Invalid;
+}
+
 class VexTest : public testing::TestWithParam<Mode> {};
 
 TEST_P(VexTest, EncodingsAgreeWithTheHost) {
@@ -102,6 +114,7 @@ TEST_P(VexTest, EncodingsAgreeWithTheHost) {
     const Result got = engine.run(code, before);
     Result want = host.run(code, before);
     if (status == x86::DecodeStatus::Ok) forgive(form, {code}, before, got, want);
+    if (amd_differs(code, mode, want, got)) want = got;
     (want.outcome == Outcome::Invalid ? undefined : executed)++;
     const std::string diff = differences(want, got, undefined_bits, mode);
     if (diff.empty()) continue;

@@ -58,8 +58,10 @@ void Lowering::soft_op(SoftOp op, uint8_t imm, int d, int a, int b) {
 void Lowering::fma(const Inst& in, SoftOp soft, const Avx3 (&forms)[6]) {
   const int a = ra_.use(in.args[0]), b = ra_.use(in.args[1]);
   const int d = ra_.use_mutable(in.args[2]);
-  if (c_.features.fma) forms[in.imm](c_, xmm(d), xmm(a), xmm(b));
-  else soft_op(soft, static_cast<uint8_t>(in.imm), d, a, b);
+  if (c_.features.fma)
+    forms[in.imm](c_, xmm(d), xmm(a), xmm(b));
+  else
+    soft_op(soft, static_cast<uint8_t>(in.imm), d, a, b);
   ra_.define(index_, d);
 }
 
@@ -68,8 +70,10 @@ void Lowering::fma(const Inst& in, SoftOp soft, const Avx3 (&forms)[6]) {
 
 void Lowering::lower_ffma(const Inst& in) {
   static constexpr Avx3 kSingle[6] = {FOUR(ss)}, kDouble[6] = {FOUR(sd)};
-  if (in.type == Type::F32) fma(in, SoftOp::Fma32, kSingle);
-  else fma(in, SoftOp::Fma64, kDouble);
+  if (in.type == Type::F32)
+    fma(in, SoftOp::Fma32, kSingle);
+  else
+    fma(in, SoftOp::Fma64, kDouble);
 }
 void Lowering::lower_vfma_f32(const Inst& in) {
   static constexpr Avx3 kForms[6] = {FOUR(ps), FORM(vfmaddsub231ps), FORM(vfmsubadd231ps)};
@@ -83,8 +87,10 @@ void Lowering::lower_vfma_f64(const Inst& in) {
 void Lowering::lower_vcvt_f16_f32(const Inst& in) {
   const int a = ra_.use(in.args[0]);
   const int d = ra_.result(index_);
-  if (c_.features.f16c) c_.vcvtph2ps(xmm(d), xmm(a));
-  else soft_op(SoftOp::HalfToFloat, 0, d, a, a);
+  if (c_.features.f16c)
+    c_.vcvtph2ps(xmm(d), xmm(a));
+  else
+    soft_op(SoftOp::HalfToFloat, 0, d, a, a);
   ra_.define(index_, d);
 }
 
@@ -92,8 +98,10 @@ void Lowering::lower_vcvt_f32_f16(const Inst& in) {
   const auto imm = static_cast<uint8_t>(in.imm);
   const int a = ra_.use(in.args[0]);
   const int d = ra_.result(index_);
-  if (c_.features.f16c) c_.vcvtps2ph(xmm(d), xmm(a), imm);
-  else soft_op(SoftOp::FloatToHalf, imm, d, a, a);
+  if (c_.features.f16c)
+    c_.vcvtps2ph(xmm(d), xmm(a), imm);
+  else
+    soft_op(SoftOp::FloatToHalf, imm, d, a, a);
   ra_.define(index_, d);
 }
 

@@ -23,7 +23,7 @@ class Elements {
   }
   [[nodiscard]] bool place(uint64_t offset, unsigned bytes, bool write, uint64_t& linear) {
     offset &= mask_;
-    if ((cpu_.s().hflags & kModeLimits) != 0 && !check_segment(cpu_, seg_, offset, bytes, write)) return false;
+    if (!long_ && !check_segment(cpu_, seg_, offset, bytes, write)) return false;
     linear = base_ + offset;
     if (!long_) linear &= 0xffffffff;
     return true;
@@ -103,8 +103,8 @@ void gather(void* state, uint64_t base, uint64_t address_mask, uint64_t packed) 
   Elements elements(cpu, g.seg, address_mask);
   for (unsigned i = 0; i < g.lanes; ++i) {
     if (!chosen(mask, i, n)) continue;
-    const uint64_t k = g.index_bytes == 8 ? index.ZMM_Q(i)
-                                          : static_cast<uint64_t>(int64_t{static_cast<int32_t>(index.ZMM_L(i))});
+    const uint64_t k =
+        g.index_bytes == 8 ? index.ZMM_Q(i) : static_cast<uint64_t>(int64_t{static_cast<int32_t>(index.ZMM_L(i))});
     uint64_t linear = 0;
     uint8_t element[8];
     if (!elements.place(base + (k << g.scale_log2), n, false, linear) || !elements.read(linear, n, element)) return;

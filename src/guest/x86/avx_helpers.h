@@ -27,8 +27,12 @@ struct MaskedMove {
            uint64_t{store} << 16 | uint64_t{seg} << 17;
   }
   [[nodiscard]] static constexpr MaskedMove unpack(uint64_t v) {
-    return {static_cast<uint8_t>(v & 15),      static_cast<uint8_t>(v >> 4 & 15), static_cast<uint8_t>(v >> 8 & 15),
-            static_cast<uint8_t>(v >> 12 & 15), (v >> 16 & 1) != 0,               static_cast<uint8_t>(v >> 17 & 7)};
+    return {static_cast<uint8_t>(v & 15),
+            static_cast<uint8_t>(v >> 4 & 15),
+            static_cast<uint8_t>(v >> 8 & 15),
+            static_cast<uint8_t>(v >> 12 & 15),
+            (v >> 16 & 1) != 0,
+            static_cast<uint8_t>(v >> 17 & 7)};
   }
 };
 extern const ir::HelperDesc kAvxMaskedMove;  // (offset in the segment, address size mask, MaskedMove)

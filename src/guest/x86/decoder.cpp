@@ -12,6 +12,7 @@ struct DecoderSetup {
   ZydisStackWidth stack;
 };
 // Stack width only affects Zydis's hidden stack operands, which the translators don't use.
+constexpr unsigned kRealDecoder = 3;
 constexpr DecoderSetup kSetups[] = {
     {ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64},
     {ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32},
@@ -39,7 +40,7 @@ DecodeStatus Decoder::decode(std::span<const uint8_t> bytes, uint64_t flags, Dec
   } else if ((flags & kModeCs32) != 0) {
     which = 1;
   } else if ((flags & kModePe) == 0 || (flags & kModeVm) != 0) {
-    which = 3;
+    which = kRealDecoder;
   }
   const size_t size = std::min<size_t>(bytes.size(), kMaxInsnBytes);
   const ZyanStatus status = ZydisDecoderDecodeFull(&decoders_[which], bytes.data(), size, &out.insn, out.ops);
@@ -47,7 +48,11 @@ DecodeStatus Decoder::decode(std::span<const uint8_t> bytes, uint64_t flags, Dec
     // No CPU model has what the other encodings bring, and some share a mnemonic with one that is there
     // (XOP's BEXTR with an immediate).
     const ZydisInstructionEncoding encoding = out.insn.encoding;
-    const bool known = encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY || encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
+    // Nor the VEX forms of LZCNT, TZCNT and POPCNT that Knights Corner had. Real and virtual-8086 mode have no
+    // VEX prefix.
+    const bool vex = encoding == ZYDIS_INSTRUCTION_ENCODING_VEX && which != kRealDecoder &&
+                     out.insn.meta.isa_ext != ZYDIS_ISA_EXT_KNC;
+    const bool known = encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY || vex;
     return known ? DecodeStatus::Ok : DecodeStatus::Undefined;
   }
   if (status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG) return DecodeStatus::TooLong;

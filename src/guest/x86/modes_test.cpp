@@ -219,6 +219,24 @@ TEST_F(Modes, CpuidLeaves) {
   EXPECT_EQ(cpuid(s(), 0x4000'0000, 0).ebx, 0u);
 }
 
+TEST_F(Modes, CpuidOfTheExtendedState) {
+  EXPECT_EQ(cpuid(s(), 0xd, 0).eax, 7u);
+  EXPECT_EQ(cpuid(s(), 0xd, 0).ebx, 576u);
+  EXPECT_EQ(cpuid(s(), 0xd, 0).ecx, 832u);
+  EXPECT_EQ(cpuid(s(), 0xd, 2).eax, 256u);
+  EXPECT_EQ(cpuid(s(), 0xd, 2).ebx, 576u);
+  EXPECT_EQ(cpuid(s(), 0xd, 3).eax, 0u);
+  s().xcr0 = 7;
+  EXPECT_EQ(cpuid(s(), 0xd, 0).ebx, 832u);
+  EXPECT_EQ(cpuid(s(), 0xd, 1).ebx, 832u);
+  apply_cpu(s(), *parse_cpu("max,-avx", true));
+  s().xcr0 = 3;
+  EXPECT_EQ(cpuid(s(), 0xd, 0).eax, 3u);
+  EXPECT_EQ(cpuid(s(), 0xd, 0).ecx, 576u);
+  EXPECT_EQ(cpuid(s(), 0xd, 2).eax, 0u);
+  for (const Feature f : {Feature::Avx, Feature::Avx2, Feature::Fma, Feature::F16c}) EXPECT_FALSE(has_feature(s(), f));
+}
+
 TEST_F(Modes, SavedStateIsCanonicalAndChecked) {
   long_mode_on();
   s().cc_op = kCcSub + 3;
@@ -230,6 +248,9 @@ TEST_F(Modes, SavedStateIsCanonicalAndChecked) {
   EXPECT_EQ(save_state(s()), lazy);
   cpu().set_reg(R_R15, 77);
   s().xmm_regs[15]._q_ZMMReg[1] = 99;
+  const std::string without_upper_halves = save_state(s());
+  s().xmm_regs[15]._q_ZMMReg[3] = 99;
+  EXPECT_NE(save_state(s()), without_upper_halves);
   const std::string saved = save_state(s());
   EXPECT_NE(saved, lazy);
   const uint64_t hflags = s().hflags;

@@ -16,7 +16,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little);
 
 constexpr uint32_t kMagic = 0x3638'5850;  // "PX86"
-constexpr uint32_t kVersion = 2;
+constexpr uint32_t kVersion = 3;
 
 class Writer {
  public:
@@ -94,8 +94,7 @@ void visit(Ar& ar, S& s) {
   ar(s.mxcsr);
   ar(s.xcr0);
   for (auto& r : s.xmm_regs) {
-    ar(r._q_ZMMReg[0]);
-    ar(r._q_ZMMReg[1]);
+    for (unsigned i = 0; i < 4; i++) ar(r._q_ZMMReg[i]);  // as far as a YMM register goes
   }
   ar(s.sysenter_cs);
   ar(s.sysenter_esp);

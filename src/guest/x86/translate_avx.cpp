@@ -16,10 +16,10 @@ struct SameForm {
 #define SAME(name) \
   { ZYDIS_MNEMONIC_V##name, ZYDIS_MNEMONIC_##name }
 constexpr SameForm kSameForms[] = {
-    SAME(COMISS),     SAME(COMISD),     SAME(UCOMISS),    SAME(UCOMISD),    SAME(CVTSS2SI),  SAME(CVTTSS2SI),
-    SAME(CVTSD2SI),   SAME(CVTTSD2SI),  SAME(MOVD),       SAME(MOVQ),       SAME(PEXTRB),    SAME(PEXTRW),
-    SAME(PEXTRD),     SAME(PEXTRQ),     SAME(EXTRACTPS),  SAME(PHMINPOSUW), SAME(PCMPESTRI), SAME(PCMPESTRM),
-    SAME(PCMPISTRI),  SAME(PCMPISTRM),  SAME(LDMXCSR),    SAME(STMXCSR),    SAME(MASKMOVDQU),
+    SAME(COMISS),    SAME(COMISD),    SAME(UCOMISS),   SAME(UCOMISD),    SAME(CVTSS2SI),   SAME(CVTTSS2SI),
+    SAME(CVTSD2SI),  SAME(CVTTSD2SI), SAME(MOVD),      SAME(MOVQ),       SAME(PEXTRB),     SAME(PEXTRW),
+    SAME(PEXTRD),    SAME(PEXTRQ),    SAME(EXTRACTPS), SAME(PHMINPOSUW), SAME(PCMPESTRI),  SAME(PCMPESTRM),
+    SAME(PCMPISTRI), SAME(PCMPISTRM), SAME(LDMXCSR),   SAME(STMXCSR),    SAME(MASKMOVDQU),
 };
 #undef SAME
 
@@ -79,8 +79,8 @@ Value read_part(InsnContext& x, const ZydisDecodedOperand& op, unsigned bytes) {
 std::span<const Row> avx_rows() {
   static const std::vector<Row> kRows = [] {
     std::vector<Row> all = same_form_rows();
-    for (const auto rows : {avx_float_rows(), avx_convert_rows(), avx_integer_rows(), avx_lane_rows(), avx_permute_rows(),
-                            avx_move_rows(), avx_memory_rows(), fma_rows()}) {
+    for (const auto rows : {avx_float_rows(), avx_convert_rows(), avx_integer_rows(), avx_lane_rows(),
+                            avx_permute_rows(), avx_move_rows(), avx_memory_rows(), avx_crypto_rows(), fma_rows()}) {
       all.insert(all.end(), rows.begin(), rows.end());
     }
     return all;

@@ -37,12 +37,33 @@ template <typename F>
 }
 [[nodiscard]] inline Value half_of(const Wide& v, unsigned half) { return half == 0 ? v.low : v.high; }
 
+// The lanes of what may be too small for its format; Void: nothing is.
+constexpr Type underflowing(Op op) {
+  switch (op) {
+    case Op::vadd_f32: case Op::vsub_f32: case Op::vmul_f32: case Op::vdiv_f32: case Op::vaddsub_f32:
+    case Op::vhadd_f32: case Op::vhsub_f32: case Op::vdp_f32: case Op::vfma_f32: case Op::vcvt_f64_f32:
+      return Type::F32;
+    case Op::vadd_f64: case Op::vsub_f64: case Op::vmul_f64: case Op::vdiv_f64: case Op::vaddsub_f64:
+    case Op::vhadd_f64: case Op::vhsub_f64: case Op::vdp_f64: case Op::vfma_f64:
+      return Type::F64;
+    default:
+      return Type::Void;
+  }
+}
+constexpr bool scalar_underflows(Op op) {
+  return op == Op::fadd || op == Op::fsub || op == Op::fmul || op == Op::fdiv || op == Op::f64_to_f32;
+}
+
 // The same with the exceptions of `op`, where it has any, looked at before anything is written.
 template <Op op, typename F>
 [[nodiscard]] Wide compute(InsnContext& x, bool wide, F f) {
   if constexpr (ir::info(op).effects == ir::Effects::FpState) {
     SseExceptionScope scope(x);
     const Wide r = each_half(wide, f);
+    if constexpr (underflowing(op) != Type::Void) {
+      scope.note_tiny(r.low, underflowing(op));
+      if (wide) scope.note_tiny(r.high, underflowing(op));
+    }
     scope.check();
     return r;
   } else {
@@ -57,6 +78,7 @@ std::span<const Row> avx_lane_rows();     // translate_avx_lanes.cpp: within the
 std::span<const Row> avx_permute_rows();  // translate_avx_permute.cpp: across them
 std::span<const Row> avx_move_rows();     // translate_avx_move.cpp
 std::span<const Row> avx_memory_rows();   // translate_avx_memory.cpp: masked moves, gathers
+std::span<const Row> avx_crypto_rows();   // translate_avx_crypto.cpp
 std::span<const Row> fma_rows();          // translate_avx_fma.cpp
 
 }  // namespace panda::x86

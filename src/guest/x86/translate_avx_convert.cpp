@@ -48,6 +48,7 @@ InsnEnd scalar(InsnContext& x) {
   const Value a = read_low(x, x.ops[2], from);
   SseExceptionScope scope(x);
   const Value r = x.b.emit(op, to, {a});
+  if (scalar_underflows(op)) scope.note_tiny(r, to);
   scope.check();
   set_low(x, r);
   return InsnEnd::Next;

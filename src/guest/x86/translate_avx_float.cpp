@@ -59,6 +59,7 @@ InsnEnd scalar(InsnContext& x) {
   const Value a = read_low(x, x.ops[1], type);
   SseExceptionScope scope(x);
   const Value r = x.b.binary(op, a, b);
+  if (scalar_underflows(op)) scope.note_tiny(r, type);
   scope.check();
   set_low(x, r);
   return InsnEnd::Next;
@@ -182,7 +183,7 @@ InsnEnd approximate_packed(InsnContext& x) {
 
 #define ROW(mnemonic, ...) \
   { ZYDIS_MNEMONIC_##mnemonic, __VA_ARGS__, Feature::Avx }
-#define ARITHMETIC(name, scalar_op, ps_op, pd_op)                                                    \
+#define ARITHMETIC(name, scalar_op, ps_op, pd_op)                                                           \
   ROW(V##name##SS, &scalar<Op::scalar_op, Type::F32>), ROW(V##name##SD, &scalar<Op::scalar_op, Type::F64>), \
       ROW(V##name##PS, &packed<Op::ps_op>), ROW(V##name##PD, &packed<Op::pd_op>)
 constexpr Row kRows[] = {

@@ -85,9 +85,8 @@ InsnEnd extend(InsnContext& x) {
   if (!avx_ready(x)) return InsnEnd::Closed;
   const bool wide = is_256(x);
   const Value a = read_part(x, x.ops[1], wide ? 2 * bytes : bytes);
-  set_wide(x, x.ops[0], each_half(wide, [&](unsigned h) {
-             return x.b.unary(op, h == 0 ? a : x.b.unary(Op::vshrbytes, a, bytes));
-           }));
+  set_wide(x, x.ops[0],
+           each_half(wide, [&](unsigned h) { return x.b.unary(op, h == 0 ? a : x.b.unary(Op::vshrbytes, a, bytes)); }));
   return InsnEnd::Next;
 }
 
@@ -110,7 +109,8 @@ InsnEnd test(InsnContext& x) {
 }
 constexpr uint64_t kSigns32 = 0x8000'0000'8000'0000, kSigns64 = 0x8000'0000'0000'0000;
 
-#define ROW(mnemonic, ...) {ZYDIS_MNEMONIC_##mnemonic, __VA_ARGS__, Feature::Avx}
+#define ROW(mnemonic, ...) \
+  { ZYDIS_MNEMONIC_##mnemonic, __VA_ARGS__, Feature::Avx }
 // clang-format off
 constexpr Row kRows[] = {
     ROW(VPADDB, &v3<Op::vadd_i8>), ROW(VPADDW, &v3<Op::vadd_i16>), ROW(VPADDD, &v3<Op::vadd_i32>),

@@ -110,8 +110,10 @@ InsnEnd insert(InsnContext& x) {
   if (!avx_ready(x)) return InsnEnd::Closed;
   const unsigned lane = immediate8(x.ops[3]) & (16 / ir::size_bytes(lane_type) - 1);
   Value v;
-  if (is_memory(x.ops[2])) v = x.load(x.address(x.ops[2], ir::size_bytes(lane_type), false), lane_type);
-  else v = x.b.trunc(lane_type, x.reg(x.ops[2].reg.value));
+  if (is_memory(x.ops[2]))
+    v = x.load(x.address(x.ops[2], ir::size_bytes(lane_type), false), lane_type);
+  else
+    v = x.b.trunc(lane_type, x.reg(x.ops[2].reg.value));
   set_xmm(x, x.ops[0], x.b.emit(Op::vset_lane, Type::V128, {get_xmm(x, x.ops[1]), v}, lane));
   return InsnEnd::Next;
 }

@@ -40,8 +40,7 @@ InsnEnd gather(InsnContext& x) {
   if (!avx_ready(x)) return InsnEnd::Closed;
   const auto& memory = x.ops[1];
   const unsigned vector_bytes = is_256(x) ? 32 : 16;
-  const ZydisRegister first =
-      memory.mem.index >= ZYDIS_REGISTER_YMM0 ? ZYDIS_REGISTER_YMM0 : ZYDIS_REGISTER_XMM0;
+  const ZydisRegister first = memory.mem.index >= ZYDIS_REGISTER_YMM0 ? ZYDIS_REGISTER_YMM0 : ZYDIS_REGISTER_XMM0;
   constexpr uint8_t kScaleLog2[] = {0, 0, 1, 0, 2, 0, 0, 0, 3};
   const Gather g{.value = static_cast<uint8_t>(xmm_number(x.ops[0])),
                  .mask = static_cast<uint8_t>(xmm_number(x.ops[2])),

@@ -10,8 +10,10 @@ InsnEnd move_whole(InsnContext& x) {
   if (!avx_ready(x)) return InsnEnd::Closed;
   const bool wide = is_256(x);
   const unsigned align = !aligned ? 0 : wide ? 32 : 16;
-  if (is_memory(x.ops[0])) store_wide(x, x.ops[0], get_wide(x, x.ops[1], wide), align);
-  else set_wide(x, x.ops[0], read_wide(x, x.ops[1], wide, align));
+  if (is_memory(x.ops[0]))
+    store_wide(x, x.ops[0], get_wide(x, x.ops[1], wide), align);
+  else
+    set_wide(x, x.ops[0], read_wide(x, x.ops[1], wide, align));
   return InsnEnd::Next;
 }
 
@@ -66,9 +68,8 @@ InsnEnd vmovddup(InsnContext& x) {
   if (!avx_ready(x)) return InsnEnd::Closed;
   const bool wide = is_256(x);
   const Wide a = wide ? read_wide(x, x.ops[1], true) : Wide{read_part(x, x.ops[1], 8), {}};
-  set_wide(x, x.ops[0], each_half(wide, [&](unsigned h) {
-             return x.b.binary(Op::vunpacklo_i64, half_of(a, h), half_of(a, h));
-           }));
+  set_wide(x, x.ops[0],
+           each_half(wide, [&](unsigned h) { return x.b.binary(Op::vunpacklo_i64, half_of(a, h), half_of(a, h)); }));
   return InsnEnd::Next;
 }
 

@@ -33,8 +33,10 @@ InsnEnd insert_half(InsnContext& x) {
 InsnEnd extract_half(InsnContext& x) {
   if (!avx_ready(x)) return InsnEnd::Closed;
   const Value v = half_of(get_wide(x, x.ops[1], true), immediate8(x.ops[2]) & 1);
-  if (is_memory(x.ops[0])) store_wide(x, x.ops[0], {v, {}});
-  else set_wide(x, x.ops[0], {v, {}});
+  if (is_memory(x.ops[0]))
+    store_wide(x, x.ops[0], {v, {}});
+  else
+    set_wide(x, x.ops[0], {v, {}});
   return InsnEnd::Next;
 }
 

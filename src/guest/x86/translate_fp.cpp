@@ -14,8 +14,9 @@ struct Extension {
   Feature feature;
 };
 constexpr Extension kExtensions[] = {
-    {ZYDIS_ISA_EXT_AVX, Feature::Avx},      {ZYDIS_ISA_EXT_AVX2, Feature::Avx2}, {ZYDIS_ISA_EXT_AVX2GATHER, Feature::Avx2},
-    {ZYDIS_ISA_EXT_AVXAES, Feature::Aes},   {ZYDIS_ISA_EXT_F16C, Feature::F16c}, {ZYDIS_ISA_EXT_FMA, Feature::Fma},
+    {ZYDIS_ISA_EXT_AVX, Feature::Avx},         {ZYDIS_ISA_EXT_AVX2, Feature::Avx2},
+    {ZYDIS_ISA_EXT_AVX2GATHER, Feature::Avx2}, {ZYDIS_ISA_EXT_AVXAES, Feature::Aes},
+    {ZYDIS_ISA_EXT_F16C, Feature::F16c},       {ZYDIS_ISA_EXT_FMA, Feature::Fma},
 };
 
 bool has_extension(const InsnContext& x) {
@@ -134,12 +135,16 @@ SseExceptionScope::SseExceptionScope(InsnContext& x) : x_(x), checked_(x.mode(kM
 }
 
 void SseExceptionScope::check(Value result, Type lane) {
+  note_tiny(result, lane);
+  check();
+}
+
+void SseExceptionScope::note_tiny(Value result, Type lane) {
   if (!checked_) return;
   ir::Builder& b = x_.b;
   const Value v = result.type == Type::V128 ? result : b.emit(Op::vzext, Type::V128, {result});
   x_.call(kSseTinyResult, {b.emit(Op::vget_lane, Type::I64, {v}, 0), b.emit(Op::vget_lane, Type::I64, {v}, 1),
                            b.i32(ir::size_bytes(lane))});
-  check();
 }
 
 void SseExceptionScope::check() {

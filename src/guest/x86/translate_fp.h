@@ -72,6 +72,7 @@ class SseExceptionScope {
  public:
   explicit SseExceptionScope(InsnContext& x);
   void check();  // after the operations, before the first set
+  void note_tiny(Value result, Type lane);  // before check(), for each part of a result that may underflow
   // The same for one whose result may underflow: lanes of F32 or F64, in a V128 or alone.
   void check(Value result, Type lane);
 

@@ -22,22 +22,27 @@ struct Mode {
   uint64_t flags;
   bool is64_target;
 };
-constexpr uint64_t kLong = kModePe | kModeLma | kModeCs64 | kModeOsfxsr | kModeOsxsave;
+constexpr uint64_t kLong = kModePe | kModeLma | kModeCs64 | kModeOsfxsr | kModeOsxsave | kModeAvx;
 constexpr Mode kModes[] = {
     {"real", kModeLimits | kModeAddSeg | kModeCsLimit | kModeOsfxsr | kModeFpuFlat, false},
     {"flat 32", kModePe | kModeCs32 | kModeSs32 | kModeOsfxsr | kModeFpuFlat, false},
     {"flat 32, exceptions", kModePe | kModeCs32 | kModeSs32 | kModeOsfxsr | kModeFpUnmasked | kModeNe, true},
+    {"segmented 32",
+     kModePe | kModeCs32 | kModeSs32 | kModeOsfxsr | kModeAvx | kModeLimits | kModeAddSeg | kModeFpuFlat, true},
     {"64-bit", kLong | kModeFpuFlat, true},
     {"64-bit, exceptions", kLong | kModeFpUnmasked | kModeNe, true},
 };
 
 class Translation {
  public:
-  bool run(std::span<const uint8_t> bytes, const Mode& mode) {
+  bool run(std::span<const uint8_t> bytes, const Mode& mode, uint64_t features = ~uint64_t{0}) {
     if (decoder_.decode(bytes, mode.flags, decoded_) != DecodeStatus::Ok) return false;
     const FoundRow found = rows_.find(decoded_);
     if (found.row == nullptr) return false;
-    if (found.chapter != Chapter::X87 && found.chapter != Chapter::Mmx && found.chapter != Chapter::Sse) return false;
+    if (found.chapter != Chapter::X87 && found.chapter != Chapter::Mmx && found.chapter != Chapter::Sse &&
+        found.chapter != Chapter::Avx) {
+      return false;
+    }
     unit_ = {};
     unit_.pc_offset = offsetof(State, eip);
     unit_.pc_type = Layout{mode.is64_target}.word();
@@ -48,7 +53,7 @@ class Translation {
     b.count(1);
     b.insn(0x1000, decoded_.insn.length);
     unit_.guest_insns[0].refund = 1;
-    InsnContext x(b, decoded_.insn, decoded_.ops, request, Layout{mode.is64_target}, known);
+    InsnContext x(b, decoded_.insn, decoded_.ops, request, Layout{mode.is64_target}, known, features);
     if (found.row->translate(x) == exec::InsnEnd::Next) {
       EXPECT_TRUE(b.open());
       b.exit_direct(x.next_pc());
@@ -93,6 +98,7 @@ std::vector<uint8_t> encode(std::vector<uint8_t> bytes) {
 TEST(TranslateSimd, EveryEncodingGivesWellFormedUnits) {
   constexpr uint8_t kModrm[] = {0x00, 0x4b, 0x94, 0x05, 0x08, 0x10, 0x18, 0x20, 0x28, 0x30, 0x38, 0xc1, 0xca, 0xd3,
                                 0xdc, 0xe5, 0xee, 0xf7, 0xf8, 0xc0, 0xd1, 0xe2, 0xe3, 0xd0, 0xe9, 0xfa};
+  constexpr uint8_t kVexModrm[] = {0x4b, 0x9c, 0xd3, 0x53, 0x5b, 0xdc, 0xfb};
   const std::vector<std::vector<uint8_t>> prefixes = {{},     {0x66},       {0xf3},       {0xf2},      {0x48},
                                                       {0x4d}, {0x66, 0x48}, {0xf3, 0x48}, {0xf2, 0x4d}};
   Translation t;
@@ -119,6 +125,18 @@ TEST(TranslateSimd, EveryEncodingGivesWellFormedUnits) {
         }
       }
     }
+    // VEX: the maps with each L, pp and W; vvvv is register 1, or none where that must be so. 0x9c: also a gather's.
+    for (unsigned i = 0; i < 3 * 2 * 8; ++i) {
+      const auto map = static_cast<uint8_t>(0xe0 | (1 + i % 3));
+      for (const unsigned vvvv : {0x70u, 0x78u}) {
+        const auto last = static_cast<uint8_t>(vvvv | i / 6 | (i / 3 % 2 != 0 ? 0x80 : 0));
+        for (unsigned opcode = 0; opcode < 256; ++opcode) {
+          for (const uint8_t modrm : kVexModrm) {
+            ASSERT_NO_FATAL_FAILURE(try_one(mode, encode({0xc4, map, last, static_cast<uint8_t>(opcode), modrm})));
+          }
+        }
+      }
+    }
     for (unsigned opcode = 0xd8; opcode <= 0xdf; ++opcode) {
       for (unsigned modrm = 0; modrm < 256; ++modrm) {
         ASSERT_NO_FATAL_FAILURE(try_one(mode, encode({static_cast<uint8_t>(opcode), static_cast<uint8_t>(modrm)})));
@@ -129,7 +147,7 @@ TEST(TranslateSimd, EveryEncodingGivesWellFormedUnits) {
   }
   // Every row was reached, so none names a mnemonic that the decoder never gives.
   std::string missed;
-  for (const auto rows : {x87_rows(), mmx_rows(), sse_rows()}) {
+  for (const auto rows : {x87_rows(), mmx_rows(), sse_rows(), avx_rows()}) {
     for (const Row& row : rows) {
       if (!mnemonics.contains(static_cast<unsigned>(row.mnemonic))) missed += std::string(" ") + ZydisMnemonicGetString(row.mnemonic);
     }
@@ -153,6 +171,47 @@ TEST(TranslateSimd, AvailabilityIsDecidedByTheMode) {
   }
   EXPECT_FALSE(leaves_at_once(fwait, kLong | kModeFpuFlat | kModeTs));
   EXPECT_TRUE(leaves_at_once(fwait, kLong | kModeFpuFlat | kModeTs | kModeMp));
+}
+
+TEST(TranslateSimd, VexNeedsProtectedModeAndXcr0) {
+  Translation t;
+  const auto leaves_at_once = [&](std::vector<uint8_t> bytes, uint64_t flags) {
+    EXPECT_TRUE(t.run(encode(std::move(bytes)), Mode{"", flags, true}));
+    return std::ranges::none_of(t.unit().insts, [](const ir::Inst& i) { return i.op == Op::exit_direct; });
+  };
+  const std::vector<uint8_t> vaddps{0xc5, 0xf4, 0x58, 0xc1}, vpaddb{0xc5, 0xf5, 0xfc, 0xc1};
+  for (const auto& insn : {vaddps, vpaddb}) {
+    EXPECT_FALSE(leaves_at_once(insn, kLong | kModeFpuFlat));
+    EXPECT_FALSE(leaves_at_once(insn, kLong | kModeFpuFlat | kModeEm)) << "CR0.EM is of no matter here";
+    EXPECT_TRUE(leaves_at_once(insn, kLong | kModeFpuFlat | kModeTs));
+    EXPECT_TRUE(leaves_at_once(insn, (kLong | kModeFpuFlat) & ~uint64_t{kModeAvx}));
+  }
+  const Mode real{"", kModeOsfxsr | kModeOsxsave | kModeAvx, false};
+  const Mode v86{"", kModePe | kModeVm | kModeOsfxsr | kModeOsxsave | kModeAvx | 3, false};
+  for (const Mode& mode : {real, v86}) {
+    EXPECT_FALSE(t.run(encode(vaddps), mode));
+    EXPECT_FALSE(t.run(encode({0xc4, 0xe2, 0x70, 0xf2, 0xc1}), mode)) << "ANDN";
+  }
+}
+
+TEST(TranslateSimd, FormsBelongToTheirExtensions) {
+  const auto defined = [&](std::vector<uint8_t> bytes, uint64_t features) {
+    Translation t;
+    EXPECT_TRUE(t.run(encode(std::move(bytes)), Mode{"", kLong | kModeFpuFlat, true}, features));
+    return std::ranges::any_of(t.unit().insts, [](const ir::Inst& i) { return i.op == Op::exit_direct; });
+  };
+  const auto bit = [](Feature f) { return uint64_t{1} << static_cast<unsigned>(f); };
+  const uint64_t avx = bit(Feature::Avx), avx2 = avx | bit(Feature::Avx2);
+  EXPECT_TRUE(defined({0xc5, 0xf1, 0xfc, 0xc1}, avx)) << "VPADDB xmm";
+  EXPECT_FALSE(defined({0xc5, 0xf5, 0xfc, 0xc1}, avx)) << "VPADDB ymm";
+  EXPECT_TRUE(defined({0xc5, 0xf5, 0xfc, 0xc1}, avx2));
+  EXPECT_TRUE(defined({0xc5, 0xf4, 0x58, 0xc1}, avx)) << "VADDPS ymm";
+  EXPECT_FALSE(defined({0xc4, 0xe2, 0x7d, 0x18, 0xc1}, avx)) << "VBROADCASTSS ymm, xmm";
+  EXPECT_TRUE(defined({0xc4, 0xe2, 0x7d, 0x18, 0x01}, avx)) << "VBROADCASTSS ymm, m32";
+  EXPECT_FALSE(defined({0xc4, 0xe2, 0x71, 0x98, 0xc1}, avx2)) << "VFMADD132PS";
+  EXPECT_TRUE(defined({0xc4, 0xe2, 0x71, 0x98, 0xc1}, avx | bit(Feature::Fma)));
+  EXPECT_FALSE(defined({0xc4, 0xe2, 0x79, 0x13, 0xc1}, avx2)) << "VCVTPH2PS";
+  EXPECT_FALSE(defined({0xc4, 0xe2, 0x79, 0x13, 0xc1}, bit(Feature::F16c))) << "nothing without AVX";
 }
 
 TEST(TranslateSimd, PackedArithmeticCallsNothing) {
