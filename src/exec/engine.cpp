@@ -186,7 +186,8 @@ bool Engine::handle_request(TranslationUnit& unit, uint32_t index, bool& resume)
   cpu_->exact = 0;
   frontend_.set_pc(*cpu_, insn.pc);
   if (instrumenter_ != nullptr) instrumenter_->unit_left_early(*cpu_, unit);
-  if (request == ExitRequest::Restart) {
+  if (request == ExitRequest::Retranslate) cache_->invalidate(unit.phys, unit.size);
+  if (request == ExitRequest::Restart || request == ExitRequest::Retranslate) {
     PANDA_CHECK(!was_exact);
     resume = true;
     return true;

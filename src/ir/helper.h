@@ -30,6 +30,9 @@ struct StateRange {
 inline constexpr StateRange kNoState{};
 inline constexpr StateRange kAllState{0, ~uint32_t{0}};
 
+// What a `guard` calls where its operands differ. Requests an exit.
+using GuardFailed = void (*)(void* state, uint64_t pc) noexcept;
+
 struct HelperDesc {
   std::string_view name;
   const void* function = nullptr;

@@ -69,6 +69,8 @@ struct Unit {
   std::vector<GuestInsn> guest_insns;
   uint32_t pc_offset = 0;     // the pc slot: written by exits that are not chained
   Type pc_type = Type::I64;
+  uint32_t f80_control = 0;   // slots of F80 ops: x87 control and status word (I16)
+  uint32_t f80_status = 0;
   uint32_t exit_count = 0;    // exit_direct numbers used: 0 .. exit_count-1
   bool exact = false;         // a single instruction that may cross the line; ends in exit_dispatch
 

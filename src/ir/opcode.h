@@ -15,7 +15,7 @@ enum class Op : uint16_t {
 };
 
 // The kind of an operand or result in the table.
-enum class Sig : uint8_t { None, Void, I1, I8, I16, I32, I64, F32, F64, V128, T, X, Any };
+enum class Sig : uint8_t { None, Void, I1, I8, I16, I32, I64, F32, F64, V128, F80, T, X, Any };
 
 enum class Effects : uint8_t { Pure, FpState, ReadState, WriteState, Load, Store, Call, Mark, End };
 
@@ -39,6 +39,14 @@ inline constexpr unsigned kOpCount = sizeof kOpInfo / sizeof *kOpInfo;
 // May leave the unit with the state of its guest instruction's beginning (Call: see HelperDesc).
 [[nodiscard]] constexpr bool is_memory(Op op) {
   return info(op).effects == Effects::Load || info(op).effects == Effects::Store;
+}
+
+// What F80 ops find in memory (aux): the conversion is part of the load or store, as x87 instructions have it.
+enum class F80Format : uint8_t { F32, F64, F80, I16, I32, I64, I16Trunc, I32Trunc, I64Trunc };
+inline constexpr unsigned kF80Formats = 9;
+[[nodiscard]] constexpr unsigned size_bytes(F80Format f) {
+  constexpr uint8_t kBytes[kF80Formats] = {4, 8, 10, 2, 4, 8, 2, 4, 8};
+  return kBytes[static_cast<unsigned>(f)];
 }
 
 enum class Cond : uint8_t { Eq, Ne, Ult, Ule, Ugt, Uge, Slt, Sle, Sgt, Sge };

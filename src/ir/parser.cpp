@@ -67,7 +67,7 @@ class Line {
   }
   Type type() {
     const auto w = word();
-    for (auto t = static_cast<unsigned>(Type::I1); t <= static_cast<unsigned>(Type::V128); t++) {
+    for (auto t = static_cast<unsigned>(Type::I1); t <= static_cast<unsigned>(Type::F80); t++) {
       if (w == type_name(static_cast<Type>(t))) return static_cast<Type>(t);
     }
     fail_with(fmt::format("no such type `{}`", w));
@@ -205,6 +205,9 @@ class Parser {
         break;
       case Sig::V128:
         in.type = Type::V128;
+        break;
+      case Sig::F80:
+        in.type = Type::F80;
         break;
       default:
         break;

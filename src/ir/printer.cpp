@@ -139,6 +139,8 @@ std::string_view type_name(Type type) {
       return "f64";
     case Type::V128:
       return "v128";
+    case Type::F80:
+      return "f80";
   }
   return "?";
 }

@@ -1,5 +1,5 @@
 // The types of IR values. An F32, F64, V128 (and later V256) value lives in a host vector
-// register, the rest in a general one. An I1 is 0 or 1. Integers narrower than the host register
+// register, an F80 on the host's x87 stack, the rest in a general one. An I1 is 0 or 1. Integers narrower than the host register
 // are kept with undefined upper bits by the back ends: an op that needs them extends first.
 #pragma once
 
@@ -7,7 +7,7 @@
 
 namespace panda::ir {
 
-enum class Type : uint8_t { Void, I1, I8, I16, I32, I64, F32, F64, V128 };
+enum class Type : uint8_t { Void, I1, I8, I16, I32, I64, F32, F64, V128, F80 };
 
 [[nodiscard]] constexpr unsigned size_bytes(Type t) {
   switch (t) {
@@ -20,6 +20,7 @@ enum class Type : uint8_t { Void, I1, I8, I16, I32, I64, F32, F64, V128 };
     case Type::I64:
     case Type::F64: return 8;
     case Type::V128: return 16;
+    case Type::F80: return 10;
   }
   return 0;
 }

@@ -33,6 +33,8 @@ constexpr bool matches(Sig sig, Type t, const Inst& in) {
       return t == Type::F64;
     case Sig::V128:
       return t == Type::V128;
+    case Sig::F80:
+      return t == Type::F80;
     case Sig::T:
       return t == in.type && is_int(t) && (t != Type::I1 || allows_i1(in.op));
     case Sig::X:
@@ -57,9 +59,42 @@ std::string_view call_error(const Inst& in, const Type* args) {
   return {};
 }
 
+// An F80 is made and used by its own ops, get and set alone.
+std::string_view f80_error(const Inst& in) {
+  if (in.type == Type::F80 && in.op != Op::get && in.op != Op::set && (in.op < Op::f80_load || in.op > Op::f80_xam)) {
+    return "not of F80";
+  }
+  const auto format = static_cast<F80Format>(in.aux);
+  switch (in.op) {
+    case Op::f80_load:
+      if (in.aux > static_cast<uint32_t>(F80Format::I64)) return "bad format";
+      return {};
+    case Op::f80_store:
+      if (in.aux >= kF80Formats) return "bad format";
+      return {};
+    case Op::f80_add_load:
+    case Op::f80_sub_load:
+    case Op::f80_subr_load:
+    case Op::f80_mul_load:
+    case Op::f80_div_load:
+    case Op::f80_divr_load:
+    case Op::f80_com_load:
+      if (format != F80Format::F32 && format != F80Format::F64 && format != F80Format::I16 && format != F80Format::I32) {
+        return "bad format";
+      }
+      return {};
+    case Op::f80_const:
+      if (in.imm > 6) return "no such constant";
+      return {};
+    default:
+      return {};
+  }
+}
+
 // Rules that the rows state in words.
 std::string_view special_error(const Inst& in, const Type* args) {
   const unsigned bits = size_bits(in.type);
+  if (const auto what = f80_error(in); !what.empty()) return what;
   switch (in.op) {
     case Op::set:
       if (args[0] != in.type) return "type is not that of the stored value";
@@ -165,6 +200,10 @@ std::string_view special_error(const Inst& in, const Type* args) {
       return {};
     case Op::count:
       if (in.imm > 0xffff) return "count too large";
+      return {};
+    case Op::guard:
+      if (!is_int(args[0]) || args[0] != args[1]) return "operands must be integers of one type";
+      if (in.imm == 0) return "nothing to call";
       return {};
     case Op::bump:
       if (in.imm == 0) return "no counter";

@@ -65,7 +65,7 @@ class Verifier {
   std::string_view inst_error(uint32_t i, uint32_t first) {
     const Inst& in = unit_.insts[i];
     if (static_cast<unsigned>(in.op) >= kOpCount) return "no such op";
-    if (in.type > Type::V128) return "no such type";
+    if (in.type > Type::F80) return "no such type";
     if (in.nargs > 4) return "too many operands";
     Type types[4] = {};
     for (unsigned k = 0; k < in.nargs; k++) {
@@ -100,6 +100,16 @@ class Verifier {
         return {};
       case Op::load:
       case Op::store:
+      case Op::guard:
+      case Op::f80_load:
+      case Op::f80_store:
+      case Op::f80_add_load:
+      case Op::f80_sub_load:
+      case Op::f80_subr_load:
+      case Op::f80_mul_load:
+      case Op::f80_div_load:
+      case Op::f80_divr_load:
+      case Op::f80_com_load:
       case Op::insn_count:
         if (!has_insn_) return "no insn mark precedes it in its block";
         count_allowed_ = false;

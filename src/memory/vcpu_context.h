@@ -64,6 +64,7 @@ enum class ExitRequest : uint32_t {
   None = 0,
   Fault,    // a guest exception is pending in the guest state: deliver it
   Restart,  // run the current instruction again in an exact unit: it crosses the line or changes running code
+  Retranslate, // as Restart; and the unit was made for a state that has changed: it is dropped
   Dispatch, // back to the engine with the state as the helper left it (pc slot included); the
             // current instruction counts as completed
 };
@@ -94,7 +95,8 @@ struct alignas(64) VcpuContext {
   // Where translated code goes on between two units whose link the guest's mode decides (exit_dispatch):
   // the code to run, or null where the engine must look.
   const void* (*next_code)(void* state) noexcept = nullptr;
-  uint64_t unused[2] = {};
+  uint16_t host_fpcw = 0x37f;  // the x87 control word that C++ code runs under
+  uint64_t unused[1] = {};
   uint32_t watch_count = 0;
   uint32_t watch_hits = 0;
   Watch watches[kMaxWatches];

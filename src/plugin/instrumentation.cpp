@@ -4,6 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include "base/host_x87.h"
+
 namespace panda::plugin {
 namespace {
 
@@ -286,6 +288,7 @@ void Instrumentation::unit_dropped(exec::TranslationUnit& unit) {
 // ---- running
 
 void Instrumentation::block_invalidate(void* state, uint64_t tb_word, uint64_t count) noexcept {
+  const KeepX87Flags keep;
   Instrumentation& self = of(state);
   TranslationBlock& tb = block_of(tb_word);
   if (self.continues(tb, count) || self.invalidated_at_ == count) {
@@ -324,6 +327,7 @@ bool Instrumentation::continues(const TranslationBlock& tb, uint64_t count) cons
 }
 
 void Instrumentation::block_enter(void* state, uint64_t tb_word, uint64_t count) noexcept {
+  const KeepX87Flags keep;
   Instrumentation& self = of(state);
   TranslationBlock& tb = block_of(tb_word);
   if (self.left_.tb != nullptr && self.continues(tb, count)) return;
@@ -345,6 +349,7 @@ void Instrumentation::fire_leave(TranslationBlock& tb, uint8_t how) {
 }
 
 void Instrumentation::block_leave(void* state, uint64_t tb_word, uint64_t count, uint64_t pc) noexcept {
+  const KeepX87Flags keep;
   Instrumentation& self = of(state);
   TranslationBlock* tb = &block_of(tb_word);
   if (self.left_.tb != nullptr) {
@@ -379,6 +384,7 @@ void Instrumentation::close_open_block() {
 }
 
 void Instrumentation::insn_exec(void* state, uint64_t plugin, uint64_t pc, uint64_t count) noexcept {
+  const KeepX87Flags keep;
   Instrumentation& self = of(state);
   const uint64_t generation = self.registry_.generation();
   self.set_fields(pc, count);
@@ -389,6 +395,7 @@ void Instrumentation::insn_exec(void* state, uint64_t plugin, uint64_t pc, uint6
 }
 
 void Instrumentation::insn_done(void* state, uint64_t plugin, uint64_t pc, uint64_t count) noexcept {
+  const KeepX87Flags keep;
   Instrumentation& self = of(state);
   const uint64_t generation = self.registry_.generation();
   self.set_fields(pc, count + 1);
@@ -421,6 +428,7 @@ void Instrumentation::unit_left_early(VcpuContext& cpu, exec::TranslationUnit& u
 // ---- what the CPU reports
 
 bool Instrumentation::asid_changes(VcpuContext& cpu, uint64_t old_value, uint64_t new_value) noexcept {
+  const KeepX87Flags keep;
   if (old_value == new_value || !registry_.active(PANDA_CB_ASID_CHANGED)) return false;
   // The write ends its unit, whose instructions are all paid for; it has not completed itself.
   set_fields(engine_.frontend().current_key(cpu).pc, cpu.completed() - (cpu.exact != 0 ? 0 : 1));
@@ -438,6 +446,7 @@ bool Instrumentation::asid_changes(VcpuContext& cpu, uint64_t old_value, uint64_
 }
 
 bool Instrumentation::hypercall(VcpuContext& cpu) noexcept {
+  const KeepX87Flags keep;
   if (!registry_.active(PANDA_CB_GUEST_HYPERCALL)) return false;
   synchronise();
   bool handled = false;

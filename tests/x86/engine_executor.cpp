@@ -209,6 +209,7 @@ Result EngineExecutor::run_to_end(const std::vector<uint8_t>& code, const Machin
   std::vector<uint8_t> padded = code;
   padded.resize(code.size() + 64, 0xcc);  // INT3 behind the end; another may run before the engine stops
   m.memory->write(GuestPhysAddr(kCodePhys), padded.data(), padded.size());
+  m.frontend->x87_misses() = {};  // new code at the old place
   m.load(before);
   const InsnCount end = m.engine->count() + 100'000;
   while (m.outside.vector < 0 && m.engine->count() < end) {

@@ -85,6 +85,13 @@ void call(Frame& f, const Step& s) noexcept {
   if (s.type != ir::Type::Void) f.define(s, result);
 }
 
+void guard(Frame& f, const Step& s) noexcept {
+  if (f.arg(s, 0) == f.arg(s, 1)) return;
+  f.leave_guest_fp();
+  reinterpret_cast<ir::GuardFailed>(s.imm)(f.state, f.program->insns[f.insn].pc);
+  f.leave(exec::Exit::Request, f.insn);
+}
+
 void insn(Frame& f, const Step& s) noexcept { f.insn = static_cast<uint32_t>(s.imm); }
 
 void count(Frame& f, const Step& s) noexcept {

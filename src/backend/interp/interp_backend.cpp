@@ -71,6 +71,8 @@ bool InterpBackend::compile(const ir::Unit& ir, exec::TranslationUnit& unit) {
   program->insns = ir.guest_insns;
   program->links.assign(ir.exit_count, nullptr);
   program->pc_offset = ir.pc_offset;
+  program->f80_control = ir.f80_control;
+  program->f80_status = ir.f80_status;
   program->pc_type = ir.pc_type;
   program->steps.reserve(ir.insts.size());
   size_t registers = 0;

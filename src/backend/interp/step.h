@@ -45,6 +45,8 @@ struct Program {
   std::vector<ir::GuestInsn> insns;
   std::vector<Program*> links;  // by exit number; null: not linked
   uint32_t pc_offset = 0;
+  uint32_t f80_control = 0;
+  uint32_t f80_status = 0;
   ir::Type pc_type = ir::Type::I64;
   size_t position = 0;  // in the back end's list
 };
@@ -81,7 +83,7 @@ struct Frame {
 };
 
 inline constexpr auto kTypeMask = []() consteval {
-  std::array<uint64_t, 9> masks{};
+  std::array<uint64_t, 10> masks{};
   for (unsigned t = 0; t < masks.size(); t++) masks[t] = ir::mask_of(static_cast<ir::Type>(t));
   return masks;
 }

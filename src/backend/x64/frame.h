@@ -29,6 +29,24 @@ inline constexpr uint32_t kCallerSavedGprs = 0x0fc7;  // rax rcx rdx rsi rdi r8-
 inline constexpr uint32_t kCalleeSavedGprs = kAllocatableGprs & ~kCallerSavedGprs;
 inline constexpr uint32_t kAllXmms = 0xffff0000;
 
+// What the slow path does besides the ordinary access.
+struct X87Access {
+  enum Kind : uint8_t {
+    Plain,  // a load or store like any other, while values lie on the x87 stack
+    Load,   // the data goes to memory of ours, and its address to SlowHeader::data
+    Store,  // ST(st) as `format`; SlowHeader::data gets the address of memory of ours
+    Guard,  // no access: calls SlowHeader::constant
+  };
+  uint16_t status;    // slot of the status word
+  uint16_t taken;     // bits of the host's status word to add to it
+  uint16_t replaced;  // bits of it to clear before
+  Kind kind : 2;
+  uint8_t format : 4;
+  uint8_t unused : 2;
+  uint8_t st;
+};
+static_assert(sizeof(X87Access) == 8);
+
 struct SaveArea {
   uint64_t gpr[16];
   alignas(16) uint8_t xmm[16][16];
@@ -36,13 +54,18 @@ struct SaveArea {
   uint64_t exit_unit;
   uint64_t borrowed[2];  // registers in use that the out-of-line access of a group's member needed
   uint64_t address;      // kFrameAddress
+  // Of a stub whose access has to do with the x87 (slow_x87.cpp).
+  X87Access x87_access;
+  alignas(16) uint8_t x87[112];  // FNSAVE
 };
 
 inline constexpr int kGprSpills = 512;
 inline constexpr int kXmmSpills = 256;
 inline constexpr int kSaveArea = kGprSpills * 8;
 inline constexpr int kXmmSpillBase = kSaveArea + static_cast<int>(sizeof(SaveArea));
-inline constexpr int kFrameBytes = kXmmSpillBase + kXmmSpills * 16;
+inline constexpr int kF80Spills = 64;
+inline constexpr int kF80SpillBase = kXmmSpillBase + kXmmSpills * 16;
+inline constexpr int kFrameBytes = kF80SpillBase + kF80Spills * 16;
 static_assert(kFrameBytes % 16 == 0);
 
 [[nodiscard]] constexpr uint32_t pack_exit(exec::Exit kind, uint32_t index) {
@@ -58,11 +81,14 @@ inline constexpr uint8_t kFrameAddress = 0xfd;  // SlowHeader::address: in SaveA
 inline constexpr uint8_t kNoPointer = 0xff;
 inline constexpr uint8_t kLazyReg = 0xfe;  // the slot's value is what its LazyTokens come to
 
+inline constexpr uint8_t kX87Reg = 64;     // and on: ST(reg - kX87Reg)
+inline constexpr uint8_t kHostControlHigh = 3;  // of VcpuContext::host_fpcw
+
 // One slot to write before the slow path runs. Constants stand before all DirtySlots, in order.
 struct DirtySlot {
   uint16_t offset;
   uint8_t size;
-  uint8_t reg;  // 0-15 general, 16-31 vector, kConstantReg, kLazyReg
+  uint8_t reg;  // 0-15 general, 16-31 vector, kX87Reg.., kConstantReg, kLazyReg
 };
 
 // A lazy slot's expression in postfix order (liveness.h); `last` ends it. The tokens of all lazy
@@ -108,6 +134,12 @@ struct ExitJump {
   uint32_t stub = 0;
   uint32_t loop_head = 0;  // where a link of the unit to itself goes; 0: to its entry
 };
+
+// Brings the guest's slots up to date from what the stub's description says; returns its header.
+SlowHeader write_dirty_slots(void* state, const uint8_t* resume, const SaveArea& save) noexcept;
+
+// The C++ half for stubs with an X87Access; SaveArea::x87 is the host's x87 as it was.
+extern "C" uint32_t panda_x64_slow_x87(void* state, const uint8_t* resume, SaveArea* save) noexcept;
 
 // The C++ half of the thunk. `resume` is the return address of the stub's call. True: leave the unit.
 extern "C" uint32_t panda_x64_slow_access(void* state, const uint8_t* resume, SaveArea* save) noexcept;

@@ -148,7 +148,7 @@ void Liveness::run(const ir::Unit& unit, const ir::Block& block, const AccessGro
         use_lazily(values[in.args[a]], v.lazy_until, static_cast<uint8_t>(v.lazy_depth + 1));
       }
       continue;
-    } else if (in.op == Op::load || in.op == Op::store) {
+    } else if (ir::is_memory(in.op)) {
       faults_.push_back(i);
     } else if (in.op == Op::call) {
       next_call = i;

@@ -27,12 +27,14 @@ Assembler::Offset Lowering::run(const ir::Unit& unit, exec::TranslationUnit& han
   loop_exit_ = find_loop_exit();
   ra_.begin_unit(unit);
   groups_.begin_unit(unit);
+  x87_.begin_unit(unit);
   for (block_ = 0; block_ < unit.blocks.size(); block_++) {
     const ir::Block& block = unit.blocks[block_];
     if (block.count == 0 || skipped_[block_] != 0) continue;
     block_at_[block_] = c_.here();
     groups_.run(unit, block);
     ra_.begin_block(block, groups_);
+    x87_.begin_block();
     if (loop_exit_ != ir::kNoValue) {
       ra_.begin_loop(block);
       loop_head_ = c_.here();
@@ -42,6 +44,7 @@ Assembler::Offset Lowering::run(const ir::Unit& unit, exec::TranslationUnit& han
       const Inst& in = unit.insts[index_];
       if (v.deferred || v.lazy || (v.dead && in.op != ir::Op::set)) continue;
       ra_.begin_op(index_);
+      x87_.begin_op(index_);
       if (v.dead) {
         ra_.forget_slot(in.imm);
         ra_.end_op();
@@ -62,8 +65,15 @@ Assembler::Offset Lowering::run(const ir::Unit& unit, exec::TranslationUnit& han
 // --- what needs no code or hardly any
 
 void Lowering::lower_konst(const Inst&) {}  // materialized by whoever needs it in a register
-void Lowering::lower_get(const Inst& in) { ra_.get(index_, in.imm); }
-void Lowering::lower_set(const Inst& in) { ra_.set(index_, in.imm, in.args[0]); }
+void Lowering::lower_get(const Inst& in) {
+  if (in.type == ir::Type::F80) return x87_.get(index_, in.imm);
+  ra_.get(index_, in.imm);
+}
+void Lowering::lower_set(const Inst& in) {
+  if (in.type != ir::Type::F80) return ra_.set(index_, in.imm, in.args[0]);
+  if (x87_.c1_in_host() && x87_.set_moves(in.args[0], in.imm)) x87_sync();
+  x87_.set(index_, in.imm, in.args[0]);
+}
 void Lowering::lower_insn(const Inst& in) { current_insn_ = static_cast<uint32_t>(in.imm); }
 void Lowering::lower_exact_begin(const Inst&) { c_.mov(c_.qword[c_.rbp + PANDA_CONTEXT(exact)], 1); }
 

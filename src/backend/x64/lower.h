@@ -16,6 +16,7 @@
 #include "backend/x64/assembler.h"
 #include "backend/x64/frame.h"
 #include "backend/x64/reg_alloc.h"
+#include "backend/x64/x87_stack.h"
 #include "base/soft_float.h"
 #include "exec/translation_unit.h"
 #include "ir/ir.h"
@@ -28,11 +29,12 @@ struct Thunks {
   Assembler::Offset dispatch = 0;   // exit_dispatch: goes on by VcpuContext::next_code, or leaves
   Assembler::Offset slow = 0;       // soft-TLB miss while no vector register is live
   Assembler::Offset slow_xmm = 0;
+  Assembler::Offset slow_x87 = 0;   // while values lie on the x87 stack, and for its own accesses
 };
 
 class Lowering {
  public:
-  Lowering(Assembler& assembler, const Thunks& thunks) : c_(assembler), thunks_(thunks), ra_(assembler) {}
+  Lowering(Assembler& assembler, const Thunks& thunks) : c_(assembler), thunks_(thunks), ra_(assembler), x87_(assembler, ra_) {}
 
   // Emits the unit at the assembler's position. Returns its entry.
   Assembler::Offset run(const ir::Unit& unit, exec::TranslationUnit& handle);
@@ -57,6 +59,8 @@ class Lowering {
     uint32_t first_dirty;
     uint32_t first_token;
     bool xmm;
+    bool x87;  // with x87_access
+    X87Access x87_access;
   };
   // A group member without its pointer.
   struct ColdAccess {
@@ -174,11 +178,25 @@ class Lowering {
   void zero_xmm(int r);
   void move_xmm(int to, int from);
 
+  // --- F80 (lower_x87.cpp)
+  void x87_sync();   // the status word is current
+  void x87_flush();  // and the stack empty, everything in its slot
+  void x87_unary(const Inst& in, uint8_t second_byte);
+  void x87_binary(const Inst& in, const X87Arith& arith);
+  void x87_compare(const Inst& in, int first_byte, int second_byte);
+  void x87_compare_flags(const Inst& in, int second_byte);
+  // A TLB hit's host address, or that of memory of ours on the slow path.
+  int x87_address(const Inst& in, unsigned size, ir::ValueId address, X87Access::Kind kind, ir::ValueId stored);
+  void x87_memory_operand(int first_byte, int digit, int pointer);
+  void x87_arith_load(const Inst& in, unsigned digit);
+  void x87_slow_stub(SlowStub& stub);  // adds what lies on the x87 stack to a stub's description
+
   static constexpr Assembler::Offset kNotYet = ~Assembler::Offset{0};
 
   Assembler& c_;
   const Thunks& thunks_;
   RegAlloc ra_;
+  X87Stack x87_;
   const ir::Unit* unit_ = nullptr;
   exec::TranslationUnit* handle_ = nullptr;
   uint32_t index_ = 0;         // of the op being lowered

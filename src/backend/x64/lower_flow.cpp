@@ -79,6 +79,7 @@ void Lowering::jump_if(Cc cc, uint32_t block) {
 }
 
 void Lowering::lower_br(const Inst& in) {
+  x87_flush();
   ra_.flush();
   jump_to(in.aux);
 }
@@ -108,6 +109,7 @@ uint32_t Lowering::find_loop_exit() const {
 void Lowering::end_loop(const Inst& in) {
   const auto if_false = static_cast<uint32_t>(in.imm);
   const bool again_if_true = in.aux == loop_exit_;
+  x87_flush();
   ra_.flush_not_carried();
   const Cc cc = condition(in.args[0]);  // from here on the flags must live
   const auto stub_stores = [&](uint32_t first) {
@@ -126,6 +128,7 @@ void Lowering::end_loop(const Inst& in) {
 
 void Lowering::lower_brc(const Inst& in) {
   if (loop_exit_ != ir::kNoValue) return end_loop(in);
+  x87_flush();
   ra_.flush();
   const Cc cc = condition(in.args[0]);
   const auto if_true = in.aux, if_false = static_cast<uint32_t>(in.imm);
@@ -162,6 +165,7 @@ void Lowering::store_pc(uint64_t pc) {
 }
 
 void Lowering::lower_exit_direct(const Inst& in) {
+  x87_flush();
   ra_.flush();
   cold_stubs_.push_back({Exit::Direct, c_.jmp_forward(), in.aux, in.imm});
 }
@@ -191,6 +195,7 @@ void Lowering::exit_to_other_page(uint64_t pc) {
 }
 
 void Lowering::lower_exit_indirect(const Inst& in) {
+  x87_flush();
   ra_.flush();
   if (uint64_t constant = 0; ra_.is_const(in.args[0], &constant)) return exit_to_other_page(constant);
   const int pc = ra_.use(in.args[0]);
@@ -220,6 +225,7 @@ void Lowering::lower_exit_indirect(const Inst& in) {
 }
 
 void Lowering::lower_exit_dispatch(const Inst&) {
+  x87_flush();
   ra_.flush();
   if (unit_->exact) {
     exit_with(Exit::Dispatch, 0);
@@ -302,6 +308,7 @@ void Lowering::move_arguments(const Inst& in, const ir::HelperDesc& desc) {
 
 void Lowering::lower_call(const Inst& in) {
   const auto& desc = *reinterpret_cast<const ir::HelperDesc*>(in.imm);
+  x87_flush();
   ra_.sync_for_call(desc);
   move_arguments(in, desc);
   c_.mov(c_.rdi, c_.rbp);

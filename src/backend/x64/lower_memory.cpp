@@ -82,6 +82,7 @@ void Lowering::slow_stub(const Inst& in, unsigned size, int address, int data, u
   }
   stub.header.tokens = static_cast<uint32_t>(tokens_.size()) - stub.first_token;
   stub.xmm = ra_.any_xmm_live();
+  if (x87_.active() || x87_.status_pending()) x87_slow_stub(stub);
   slow_stubs_.push_back(stub);
 }
 
@@ -214,6 +215,16 @@ void Lowering::emit_slow_stubs() {
     c_.setSize(c_.getSize() + size);
   };
   for (const SlowStub& stub : slow_stubs_) {
+    Assembler::Offset begin = 0, over = 0;
+    if (stub.x87) {  // says what it is about, and goes on behind the data
+      uint32_t words[2];
+      std::memcpy(words, &stub.x87_access, sizeof words);
+      constexpr int kAt = kSaveArea + static_cast<int>(offsetof(SaveArea, x87_access));
+      begin = c_.here();
+      c_.mov(c_.dword[c_.rsp + kAt], words[0]);
+      c_.mov(c_.dword[c_.rsp + (kAt + 4)], words[1]);
+      over = c_.jmp_forward();
+    }
     const RegAlloc::Binding* slots = dirty_.data() + stub.first_dirty;
     put(tokens_.data() + stub.first_token, stub.header.tokens * sizeof(LazyToken));
     for (unsigned i = 0; i < stub.header.dirty; i++) {
@@ -225,10 +236,11 @@ void Lowering::emit_slow_stubs() {
       put(&slot, sizeof slot);
     }
     put(&stub.header, sizeof stub.header);
+    if (stub.x87) c_.patch(over, c_.here());
     for (const Assembler::Offset jump : stub.jumps) {
-      if (jump != 0) c_.patch(jump, c_.here());
+      if (jump != 0) c_.patch(jump, stub.x87 ? begin : c_.here());
     }
-    c_.call_offset(stub.xmm ? thunks_.slow_xmm : thunks_.slow);
+    c_.call_offset(stub.x87 ? thunks_.slow_x87 : stub.xmm ? thunks_.slow_xmm : thunks_.slow);
     c_.patch(c_.jmp_forward(), stub.resume);
   }
 }

@@ -17,6 +17,7 @@ namespace {
 constexpr size_t kCallBytes = 5;
 
 const void* saved(const SaveArea& save, uint8_t reg) {
+  if (reg >= kX87Reg) return save.x87 + 28 + 10 * (reg - kX87Reg);  // FNSAVE's layout: ST(0) first
   return reg < 16 ? static_cast<const void*>(&save.gpr[reg]) : save.xmm[reg - 16];
 }
 
@@ -56,7 +57,7 @@ void evaluate(const uint8_t* tokens, uint32_t count, uint8_t* state, const SaveA
   }
 }
 
-void write_dirty_slots(uint8_t* state, const uint8_t* header, const SlowHeader& h, const SaveArea& save) {
+void write_slots(uint8_t* state, const uint8_t* header, const SlowHeader& h, const SaveArea& save) {
   const uint8_t* slots = header - h.dirty * sizeof(DirtySlot);
   const uint8_t* constant = slots - h.constants * sizeof(uint64_t);
   std::array<uint64_t, kMaxLazySlots> lazy;
@@ -88,12 +89,17 @@ uint64_t range_pointer(VcpuContext& cpu, const SlowHeader& h, uint64_t address) 
 
 }  // namespace
 
-extern "C" uint32_t panda_x64_slow_access(void* state, const uint8_t* resume, SaveArea* save) noexcept {
-  VcpuContext& cpu = VcpuContext::of(state);
+SlowHeader write_dirty_slots(void* state, const uint8_t* resume, const SaveArea& save) noexcept {
   const uint8_t* header = resume - kCallBytes - sizeof(SlowHeader);
   SlowHeader h;
   std::memcpy(&h, header, sizeof h);
-  write_dirty_slots(static_cast<uint8_t*>(state), header, h, *save);
+  write_slots(static_cast<uint8_t*>(state), header, h, save);
+  return h;
+}
+
+extern "C" uint32_t panda_x64_slow_access(void* state, const uint8_t* resume, SaveArea* save) noexcept {
+  VcpuContext& cpu = VcpuContext::of(state);
+  const SlowHeader h = write_dirty_slots(state, resume, *save);
   const uint64_t address = h.address == kFrameAddress ? save->address : save->gpr[h.address];
   const uint64_t fills = cpu.memory->fills();
   if (h.is_store != 0) {

@@ -55,7 +55,7 @@ class X64Backend final : public exec::Backend {
 
  private:
   void emit_thunks();
-  void emit_slow_thunk(bool with_xmm);
+  void emit_slow_thunk(bool with_xmm, bool with_x87 = false);
   [[nodiscard]] static ExitJump exit_jump(const exec::TranslationUnit& unit, uint32_t index);
 
   CodeArea area_;
@@ -121,10 +121,13 @@ void X64Backend::emit_thunks() {
   thunks_.slow_xmm = c.here();
   emit_slow_thunk(true);
   c.align(16);
+  thunks_.slow_x87 = c.here();
+  emit_slow_thunk(true, true);
+  c.align(16);
 }
 
 // Entered by a stub's call: everything is eight bytes further away from rsp.
-void X64Backend::emit_slow_thunk(bool with_xmm) {
+void X64Backend::emit_slow_thunk(bool with_xmm, bool with_x87) {
   Assembler& c = asm_;
   const int save = kSaveArea + 8;
   const auto gpr_at = [&](int r) { return c.qword[c.rsp + (save + r * 8)]; };
@@ -133,17 +136,20 @@ void X64Backend::emit_slow_thunk(bool with_xmm) {
     if ((kAllocatableGprs >> r & 1) != 0) c.mov(gpr_at(r), reg64(r));
   }
   for (int x = 0; with_xmm && x < 16; x++) c.features.avx ? c.vmovaps(xmm_at(x), xmm(x)) : c.movaps(xmm_at(x), xmm(x));
+  const Xbyak::Address x87 = c.ptr[c.rsp + (save + static_cast<int>(offsetof(SaveArea, x87)))];
+  if (with_x87) c.fnsave(x87);  // leaves it as C++ code wants it
   c.mov(c.qword[c.rbp + PANDA_CONTEXT(budget)], reg64(kBudget));
   c.mov(c.rdi, c.rbp);
   c.mov(c.rsi, c.qword[c.rsp]);
   c.lea(c.rdx, c.ptr[c.rsp + save]);
   c.sub(c.rsp, 8);
-  c.mov(c.rax, reinterpret_cast<uint64_t>(&panda_x64_slow_access));
+  c.mov(c.rax, reinterpret_cast<uint64_t>(with_x87 ? &panda_x64_slow_x87 : &panda_x64_slow_access));
   c.call(c.rax);
   c.add(c.rsp, 8);
   c.mov(reg64(kBudget), c.qword[c.rbp + PANDA_CONTEXT(budget)]);
   c.test(c.eax, c.eax);
   const Assembler::Offset leave = c.jcc_forward(Cc::Ne);
+  if (with_x87) c.frstor(x87);
   for (int r = 0; r < 16; r++) {
     if ((kAllocatableGprs >> r & 1) != 0) c.mov(reg64(r), gpr_at(r));
   }
@@ -179,6 +185,10 @@ bool X64Backend::compile(const ir::Unit& ir, exec::TranslationUnit& unit) {
 }
 
 exec::ExitInfo X64Backend::run(VcpuContext& cpu, exec::TranslationUnit& unit) {
+  // Flags that C++ code left in the host's x87 are none of the guest's (x87_stack.h).
+  uint16_t status;
+  __asm__ volatile("fnstsw %0" : "=a"(status));
+  if ((status & X87Stack::kFlags) != 0) __asm__ volatile("fnclex");
   const RawExit raw = enter_(cpu.state(), unit.code);
   return {static_cast<exec::Exit>(raw.code >> 28), reinterpret_cast<exec::TranslationUnit*>(raw.unit),
           static_cast<uint32_t>(raw.code & 0x0fffffff)};

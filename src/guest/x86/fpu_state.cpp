@@ -4,6 +4,12 @@
 
 namespace panda::x86 {
 
+void settle_host_flags(const State& s) noexcept {
+  uint16_t status;
+  __asm__ volatile("fnstsw %0" : "=a"(status));
+  if ((status & ~s.fpus & kFpExceptions) != 0) __asm__ volatile("fnclex");
+}
+
 void fpu_init(State& s) noexcept {
   s.fpuc = kFpuControlDefault;
   s.fpus = 0;
@@ -11,6 +17,7 @@ void fpu_init(State& s) noexcept {
   for (uint8_t& tag : s.fptags) tag = 1;
   s.fpop = s.fpcs = s.fpds = 0;
   s.fpip = s.fpdp = 0;
+  settle_host_flags(s);
 }
 
 void fpu_reset(Cpu cpu) noexcept {
@@ -52,6 +59,7 @@ void set_fpu_status(State& s, uint16_t value) noexcept {
   value = static_cast<uint16_t>(value & (kFpExceptions | kFpSF | kFpConditions));
   if ((value & ~s.fpuc & kFpExceptions) != 0) value = static_cast<uint16_t>(value | kFpES | kFpB);
   s.fpus = value;
+  settle_host_flags(s);
 }
 
 uint16_t fpu_full_tags(const State& s) noexcept {

@@ -62,6 +62,10 @@ inline constexpr XsaveComponent kXsaveComponents[] = {{2, 576, 256, Feature::Avx
 // kModeFpUnmasked
 [[nodiscard]] inline bool mxcsr_unmasked(const State& s) { return (s.mxcsr & kMxcsrMasks) != kMxcsrMasks; }
 
+// Translated code takes the host's exception flags to be among the guest's (backend/x64/x87_stack.h):
+// after whatever takes flags from the guest or may raise others on the host.
+void settle_host_flags(const State& s) noexcept;
+
 // --- whole state
 void fpu_init(State& s) noexcept;  // FNINIT
 void fpu_reset(Cpu cpu) noexcept;  // power-on: x87, MMX, SSE, MXCSR and XCR0 (SDM vol. 3, table 10-1)

@@ -6,6 +6,7 @@
 
 #include "guest/x86/cpuid.h"
 #include "guest/x86/debug.h"
+#include "guest/x86/fpu_state.h"
 #include "guest/x86/state_io.h"
 #include "guest/x86/system.h"
 #include "memory/access.h"
@@ -24,6 +25,12 @@ const ir::HelperDesc kCodeBreak{.name = "x86_code_breakpoint",
                                 .function = reinterpret_cast<const void*>(&code_break_helper),
                                 .result = ir::Type::Void,
                                 .params = {ir::Type::I64}};
+bool names_mmx(const DecodedInsn& d) {
+  return std::any_of(d.ops, d.ops + d.insn.operand_count, [](const ZydisDecodedOperand& op) {
+    return op.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(op.reg.value) == ZYDIS_REGCLASS_MMX;
+  });
+}
+
 
 }  // namespace
 
@@ -59,6 +66,7 @@ void X86Frontend::misaligned_operand(VcpuContext& cpu, uint64_t, Access) noexcep
 exec::UnitKey X86Frontend::current_key(VcpuContext& cpu) {
   const State& s = state_of(cpu);
   if (!features_read_) read_features(s);
+  running_ = &s;
   shadow_at_start_ = s.inhibit_irq != 0;
   trap_at_start_ = (s.eflags & kTF) != 0;
   if ((s.hflags & kModeCs64) != 0) return {.pc = s.eip, .pc_base = 0, .flags = s.hflags};
@@ -69,7 +77,14 @@ exec::UnitKey X86Frontend::current_key(VcpuContext& cpu) {
 
 unsigned X86Frontend::fetch_mode(uint64_t flags) { return (flags & kModeCplMask) == 3 ? kMmuUser : kMmuKernel; }
 
-void X86Frontend::begin_unit(const exec::UnitKey&) { known_ = {}; }
+void X86Frontend::begin_unit(const exec::UnitKey&) {
+  known_ = {};
+  x87_ = {};
+  x87_.misses = &x87_misses_;
+  if (running_ == nullptr) return;
+  x87_.guess = true;
+  x87_.assume(running_->fpstt, ~unsigned{fpu_abridged_tags(*running_)} & 0xff);
+}
 
 void X86Frontend::read_features(const State& s) {
   features_ = 0;
@@ -128,6 +143,7 @@ exec::InsnResult X86Frontend::translate(const exec::InsnRequest& request, ir::Bu
   if (ends_shadow && (end == InsnEnd::Closed || b.unit().blocks.size() != mark.blocks)) {
     b.rollback(mark);
     known_ = {};
+    x87_.valid = false;
     end_shadow();
     end = emit(request, b);
   } else if (ends_shadow && end == InsnEnd::Next) {
@@ -144,6 +160,9 @@ InsnEnd X86Frontend::emit(const exec::InsnRequest& request, ir::Builder& b) {
     x.raise(kUD);
     return InsnEnd::Closed;
   }
+  // The MMX registers are the x87's under another type: a unit has slots of one kind.
+  if (x87_.uses_f80 && names_mmx(decoded_)) return InsnEnd::NeedExact;
+  x.x87 = &x87_;
   const size_t blocks = b.unit().blocks.size();
   const InsnEnd end = found.row->translate(x);
   // A new block has no values of the last one; the system chapter's helpers may change any flag.

@@ -9,6 +9,7 @@
 #include "guest/x86/insn_context.h"
 #include "guest/x86/row_table.h"
 #include "guest/x86/state.h"
+#include "guest/x86/x87_inline.h"
 
 namespace panda::x86 {
 
@@ -51,6 +52,8 @@ class X86Frontend final : public exec::Frontend {
   [[nodiscard]] std::string save_state(const VcpuContext& cpu) override;
   bool load_state(VcpuContext& cpu, std::string_view bytes) override;
 
+  [[nodiscard]] X87Misses& x87_misses() { return x87_misses_; }
+
  private:
   [[nodiscard]] DecodeStatus decode(const exec::InsnRequest& request);
   exec::InsnEnd emit(const exec::InsnRequest& request, ir::Builder& b);
@@ -63,6 +66,9 @@ class X86Frontend final : public exec::Frontend {
   RowTable rows_;
   FlagsKnown known_;
   bool shadow_open_ = false;  // the last instruction of the unit was STI
+  X87Known x87_;
+  X87Misses x87_misses_;
+  const State* running_ = nullptr;  // whose state the next unit is made for (current_key)
   uint64_t features_ = 0;  // bit per Feature
   bool features_read_ = false;
 

@@ -22,6 +22,7 @@ using ir::Type;
 using ir::Value;
 
 enum class Feature : uint8_t;  // rows.h
+struct X87Known;               // x87_inline.h
 
 // What is known at translation time about the lazy flags, between the instructions of one unit.
 // Reset at the start of each unit and block.
@@ -50,6 +51,7 @@ class InsnContext {
   const Layout layout;
   FlagsKnown& known;
   const uint64_t features;      // bit per Feature
+  X87Known* x87 = nullptr;      // null: x87 instructions are helper calls
   unsigned stack_adjust = 0;    // added to ESP as a base register (POP to memory)
 
   // --- where and how

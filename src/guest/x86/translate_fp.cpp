@@ -1,6 +1,7 @@
 #include "guest/x86/translate_fp.h"
 
 #include "guest/x86/simd_helpers.h"
+#include "guest/x86/x87_inline.h"
 #include "guest/x86/x87_helpers.h"
 
 namespace panda::x86 {
@@ -114,9 +115,13 @@ Value read_mm(InsnContext& x, const ZydisDecodedOperand& op) {
   return x.load(x.address(op, 8, false), Type::I64);
 }
 
-Value get_mm(InsnContext& x, unsigned number) { return x.b.get(Type::I64, mm_offset(number)); }
+Value get_mm(InsnContext& x, unsigned number) {
+  if (x.x87 != nullptr) x.x87->uses_mmx = true;
+  return x.b.get(Type::I64, mm_offset(number));
+}
 
 void set_mm(InsnContext& x, unsigned number, Value v) {
+  if (x.x87 != nullptr) x.x87->uses_mmx = true;
   x.b.set(mm_offset(number), v);
   x.b.set(mm_offset(number) + 8, x.b.konst(Type::I16, 0xffff));  // as a register load leaves the exponent
 }
@@ -124,6 +129,7 @@ void set_mm(InsnContext& x, unsigned number, Value v) {
 void enter_mmx(InsnContext& x) {
   x.b.set(offsetof(State, fpstt), x.b.i32(0));
   x.b.set(offsetof(State, fptags), x.b.i64(0));
+  if (x.x87 != nullptr) x.x87->assume(0, 0);
 }
 
 void write_gpr(InsnContext& x, const ZydisDecodedOperand& op, Value v32) {

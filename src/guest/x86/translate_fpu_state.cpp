@@ -4,6 +4,7 @@
 #include "guest/x86/system.h"
 #include "guest/x86/translate_fp.h"
 #include "guest/x86/x87_helpers.h"
+#include "guest/x86/x87_inline.h"
 
 namespace panda::x86 {
 namespace {
@@ -28,6 +29,7 @@ void fninit(void* state, uint64_t next_pc) noexcept {
 void fnclex(void* state, uint64_t next_pc) noexcept {
   Cpu cpu(state);
   cpu.s().fpus = static_cast<uint16_t>(cpu.s().fpus & kFpConditions);
+  settle_host_flags(cpu.s());
   refresh_fp_mode(cpu, next_pc);
 }
 
@@ -66,14 +68,24 @@ ir::HelperDesc desc(std::string_view name, F* function, std::array<Type, 4> para
 InsnEnd translate_fldcw(InsnContext& x) {
   static const auto helper = desc("x87_fldcw", &fldcw, {Type::I32, Type::I64}, kFpuRange);
   if (!x87_ready(x)) return InsnEnd::Closed;
-  const Value v = x.b.zext(Type::I32, x.load(x.address(x.ops[0], 2, false), Type::I16));
-  x.call(helper, {v, x.b.i64(x.next_pc())});
+  const Value word = x.load(x.address(x.ops[0], 2, false), Type::I16);
+  if (may_guard(x)) {  // with all exceptions masked, as now, nothing else changes
+    name_f80_slots(x);
+    const Value masks = x.b.and_(word, x.b.konst(Type::I16, kFpExceptions));
+    x.b.emit(Op::guard, Type::Void, {masks, x.b.konst(Type::I16, kFpExceptions)},
+             reinterpret_cast<uint64_t>(static_cast<ir::GuardFailed>(&x87_guard_failed)));
+    const Value bits = x.b.and_(word, x.b.konst(Type::I16, kFpuControlBits));
+    x.b.emit(Op::f80_set_control, Type::Void, {x.b.or_(bits, x.b.konst(Type::I16, kFpuControlOnes))});
+    return InsnEnd::Next;
+  }
+  x.call(helper, {x.b.zext(Type::I32, word), x.b.i64(x.next_pc())});
   return InsnEnd::Next;
 }
 
 Value status_word(InsnContext& x) {
+  name_f80_slots(x);
   const Value top = x.b.trunc(Type::I16, x.b.get(Type::I32, offsetof(State, fpstt)));
-  return x.b.or_(x.b.get(Type::I16, offsetof(State, fpus)), x.b.shift(Op::shl, top, x.b.i8(11)));
+  return x.b.or_(x.b.emit(Op::f80_status, Type::I16, {}), x.b.shift(Op::shl, top, x.b.i8(11)));
 }
 
 InsnEnd translate_fnstsw(InsnContext& x) {
@@ -86,7 +98,8 @@ InsnEnd translate_fnstsw(InsnContext& x) {
 
 InsnEnd translate_fnstcw(InsnContext& x) {
   if (!x87_ready(x)) return InsnEnd::Closed;
-  x.store(x.address(x.ops[0], 2, true), x.b.get(Type::I16, offsetof(State, fpuc)));
+  name_f80_slots(x);
+  x.store(x.address(x.ops[0], 2, true), x.b.emit(Op::f80_control, Type::I16, {}));
   return InsnEnd::Next;
 }
 
@@ -94,6 +107,7 @@ InsnEnd translate_fninit(InsnContext& x) {
   static const auto helper = desc("x87_fninit", &fninit, {Type::I64}, kFpuRange);
   if (!x87_ready(x)) return InsnEnd::Closed;
   x.call(helper, {x.b.i64(x.next_pc())});
+  if (x.x87 != nullptr) x.x87->assume(0, 0xff);
   return InsnEnd::Next;
 }
 

@@ -1,5 +1,6 @@
 // What only MMX has; its packed arithmetic shares the rows of the SSE integer instructions.
 #include "guest/x86/translate_fp.h"
+#include "guest/x86/x87_inline.h"
 
 namespace panda::x86 {
 namespace {
@@ -8,6 +9,7 @@ InsnEnd emms(InsnContext& x) {
   if (!mmx_ready(x)) return InsnEnd::Closed;
   x.b.set(offsetof(State, fpstt), x.b.i32(0));
   x.b.set(offsetof(State, fptags), x.b.i64(0x0101010101010101));
+  if (x.x87 != nullptr) x.x87->assume(0, 0xff);
   return InsnEnd::Next;
 }
 

@@ -1,4 +1,5 @@
-// x87 instructions (SDM vol. 1, chapter 8). Each is one call of a helper that works on the register
+// x87 instructions (SDM vol. 1, chapter 8). The common ones are IR on F80 values where the state of the
+// stack is known (x87_inline.h). Otherwise each is one call of a helper that works on the register
 // stack in the guest state; memory operands are loaded and stored by IR, so that instrumentation
 // sees them and faults are exact. Under kModeFpuFlat (every exception masked, none pending) no
 // helper can fault; otherwise the guarded form of the same helper looks for a pending exception
@@ -9,10 +10,12 @@
 #include "guest/x86/translate_fp.h"
 #include "guest/x86/x87_arith.h"
 #include "guest/x86/x87_helpers.h"
+#include "guest/x86/x87_inline.h"
 
 namespace panda::x86 {
 namespace {
 
+using ir::F80Format;
 using x87::Arith;
 using x87::Source;
 
@@ -21,17 +24,26 @@ constexpr ir::StateRange kFpuRange{offsetof(State, fpstt), offsetof(State, fpip)
 template <typename T>
 constexpr Type kIrType = std::is_void_v<T> ? Type::Void : sizeof(std::conditional_t<std::is_void_v<T>, int, T>) == 8 ? Type::I64 : Type::I32;
 
+struct Settle {
+  const State& state;
+  ~Settle() { settle_host_flags(state); }
+};
+
 // The two descriptors of a helper function.
 template <FixedString name, auto function>
 struct X87;
 template <FixedString kName, typename R, typename... A, R (*function)(void*, A...) noexcept>
 struct X87<kName, function> {
-  static R guarded(void* state, A... args) noexcept {
-    if (fpu_pending(state)) return R();
+  static R flat(void* state, A... args) noexcept {
+    const Settle settle{*static_cast<State*>(state)};
     return function(state, args...);
   }
+  static R guarded(void* state, A... args) noexcept {
+    if (fpu_pending(state)) return R();
+    return flat(state, args...);
+  }
   static inline const ir::HelperDesc flat_desc{.name = kName.text,
-                                               .function = reinterpret_cast<const void*>(function),
+                                               .function = reinterpret_cast<const void*>(&flat),
                                                .result = kIrType<R>,
                                                .params = {kIrType<A>...},
                                                .reads = kFpuRange,
@@ -56,6 +68,11 @@ const ZydisDecodedOperand* memory_operand(const InsnContext& x) {
 
 Value st_index(InsnContext& x) { return x.b.i32(x.insn.raw.modrm.rm); }
 
+// What the helper does to the stack, where nothing goes wrong: registers popped, or pushed (negative).
+void moved(InsnContext& x, int registers) {
+  if (x.x87 != nullptr && registers != 0) x.x87->moved(registers);
+}
+
 // The instruction, operand and opcode of an instruction that may leave an exception pending.
 InsnEnd done(InsnContext& x) {
   if (!x.mode(kModeFpuFlat)) {
@@ -74,11 +91,39 @@ Value load_source(InsnContext& x, const ZydisDecodedOperand& op) {
   return type == Type::I16 ? x.b.sext(Type::I32, v) : v;
 }
 
+// By opcode: the format of a memory operand of arithmetic and compares.
+F80Format memory_format(uint8_t opcode) {
+  switch (opcode) {
+    case 0xd8: return F80Format::F32;
+    case 0xdc: return F80Format::F64;
+    case 0xda: return F80Format::I32;
+    default: return F80Format::I16;
+  }
+}
+F80Format int_format(unsigned bits) {
+  return bits == 16 ? F80Format::I16 : bits == 32 ? F80Format::I32 : F80Format::I64;
+}
+
+template <Arith op>
+void inline_arith(InlineX87& f, unsigned dst, unsigned src) {
+  constexpr Op kOps[] = {Op::f80_add, Op::f80_mul, Op::f80_sub, Op::f80_sub, Op::f80_div, Op::f80_div};
+  constexpr bool kReversed = op == Arith::SubR || op == Arith::DivR;
+  const Value a = f.st(kReversed ? src : dst), b = f.st(kReversed ? dst : src);
+  f.set_st(dst, f.emit(kOps[static_cast<size_t>(op)], Type::F80, {a, b}));
+}
+
 // --- arithmetic: the opcode's low bits say which form (SDM vol. 2, table B-39)
 template <FixedString name, Arith op>
 InsnEnd arith(InsnContext& x) {
   if (!x87_ready(x)) return InsnEnd::Closed;
+  InlineX87 f(x);
   if (const auto* m = memory_operand(x)) {
+    if (f.ready({0})) {
+      constexpr Op kOps[] = {Op::f80_add_load,  Op::f80_mul_load, Op::f80_sub_load,
+                             Op::f80_subr_load, Op::f80_div_load, Op::f80_divr_load};
+      f.set_st(0, f.load(kOps[static_cast<size_t>(op)], *m, memory_format(x.insn.opcode), f.st(0)));
+      return f.done();
+    }
     const Value v = load_source(x, *m);
     switch (x.insn.opcode) {
       case 0xd8: X87<name, &x87::arith_memory<op, Source::F32>>::call(x, {v}); break;
@@ -88,29 +133,108 @@ InsnEnd arith(InsnContext& x) {
     }
     return done(x);
   }
+  const unsigned number = x.insn.raw.modrm.rm;
+  if (f.ready({0, number})) {
+    if (x.insn.opcode == 0xd8) inline_arith<op>(f, 0, number);
+    else inline_arith<op>(f, number, 0);
+    if (x.insn.opcode != 0xd8 && x.insn.opcode != 0xdc) f.pop();
+    return f.done();
+  }
   const Value i = st_index(x), top = x.b.i32(0);
   switch (x.insn.opcode) {
     case 0xd8: X87<name, &x87::arith_st<op, false>>::call(x, {top, i}); break;
     case 0xdc: X87<name, &x87::arith_st<op, false>>::call(x, {i, top}); break;
-    default: X87<name, &x87::arith_st<op, true>>::call(x, {i, top}); break;
+    default:
+      X87<name, &x87::arith_st<op, true>>::call(x, {i, top});
+      moved(x, 1);
+      break;
   }
   return done(x);
 }
 
 // --- an instruction without memory operand: helper(state), helper(state, i)
-template <FixedString name, auto function>
+template <FixedString name, auto function, int pops = 0>
 InsnEnd plain(InsnContext& x) {
   if (!x87_ready(x)) return InsnEnd::Closed;
   if constexpr (std::is_invocable_v<decltype(function), void*, uint32_t>) X87<name, function>::call(x, {st_index(x)});
   else X87<name, function>::call(x);
+  moved(x, pops);
   return done(x);
+}
+
+// --- ST(0) = op ST(0)
+template <FixedString name, auto function, Op op>
+InsnEnd unary(InsnContext& x) {
+  if (!x87_ready(x)) return InsnEnd::Closed;
+  if (InlineX87 f(x); f.ready({0})) {
+    f.set_st(0, f.emit(op, Type::F80, {f.st(0)}));
+    return f.done();
+  }
+  return plain<name, function>(x);
+}
+
+// --- conditions from ST(0)
+template <FixedString name, auto function, Op op>
+InsnEnd examine(InsnContext& x) {
+  if (!x87_ready(x)) return InsnEnd::Closed;
+  if (InlineX87 f(x); f.ready({0})) {
+    f.emit(op, Type::Void, {f.st(0)});
+    return f.done();
+  }
+  return plain<name, function>(x);
+}
+
+InsnEnd fxch(InsnContext& x) {
+  if (!x87_ready(x)) return InsnEnd::Closed;
+  const unsigned i = x.insn.raw.modrm.rm;
+  if (InlineX87 f(x); f.ready({0, i})) {
+    f.clear_c1();
+    if (i == 0) return f.done();
+    const Value a = f.st(0), b = f.st(i);
+    f.set_st(0, b);
+    f.set_st(i, a);
+    return f.done();
+  }
+  return plain<"x87_fxch", &x87::fxch>(x);
+}
+
+template <bool pop>
+InsnEnd ffree(InsnContext& x) {
+  if (!x87_ready(x)) return InsnEnd::Closed;
+  if (InlineX87 f(x); f.ready({})) {
+    f.clear_c1();
+    f.free(x.insn.raw.modrm.rm);
+    if (pop) f.pop();
+    return f.done();
+  }
+  if (pop) return plain<"x87_ffreep", &x87::ffreep, 1>(x);
+  return plain<"x87_ffree", &x87::ffree>(x);
+}
+
+template <FixedString name, auto function, int by>
+InsnEnd rotate(InsnContext& x) {
+  if (!x87_ready(x)) return InsnEnd::Closed;
+  if (InlineX87 f(x); f.ready({})) {
+    f.clear_c1();
+    f.rotate(by);
+    return f.done();
+  }
+  if (x.x87 != nullptr) x.x87->assume(x.x87->top + static_cast<unsigned>(by), x.x87->empty);
+  return plain<name, function>(x);
 }
 
 // --- compares
 template <FixedString name, bool quiet, unsigned pops>
 InsnEnd compare(InsnContext& x) {
   if (!x87_ready(x)) return InsnEnd::Closed;
+  InlineX87 f(x);
   if (const auto* m = memory_operand(x)) {
+    if (f.ready({0})) {
+      f.load(Op::f80_com_load, *m, memory_format(x.insn.opcode), f.st(0));
+      if (pops != 0) f.pop();
+      return f.done();
+    }
+    moved(x, pops);
     const Value v = load_source(x, *m);
     switch (x.insn.opcode) {
       case 0xd8: X87<name, &x87::compare_memory<Source::F32, pops != 0>>::call(x, {v}); break;
@@ -120,6 +244,12 @@ InsnEnd compare(InsnContext& x) {
     }
     return done(x);
   }
+  if (f.ready({0, x.insn.raw.modrm.rm})) {
+    f.emit(quiet ? Op::f80_ucom : Op::f80_com, Type::Void, {f.st(0), f.st(x.insn.raw.modrm.rm)});
+    for (unsigned n = 0; n < pops; ++n) f.pop();
+    return f.done();
+  }
+  moved(x, pops);
   X87<name, &x87::compare<quiet, pops>>::call(x, {st_index(x)});
   return done(x);
 }
@@ -127,6 +257,13 @@ InsnEnd compare(InsnContext& x) {
 template <FixedString name, bool quiet, bool pop>
 InsnEnd compare_eflags(InsnContext& x) {
   if (!x87_ready(x)) return InsnEnd::Closed;
+  if (InlineX87 f(x); f.ready({0, x.insn.raw.modrm.rm})) {
+    const Value bits = f.emit(quiet ? Op::f80_ucomi : Op::f80_comi, Type::I32, {f.st(0), f.st(x.insn.raw.modrm.rm)});
+    if (pop) f.pop();
+    x.set_cc_flags(bits);
+    return f.done();
+  }
+  moved(x, pop ? 1 : 0);
   Value flags = X87<name, &x87::compare_eflags<quiet, pop>>::call(x, {st_index(x)});
   if (!x.mode(kModeFpuFlat)) {
     const Value stopped = x.b.icmp(ir::Cond::Ugt, flags, x.b.i32(kArithmeticFlags));
@@ -140,6 +277,18 @@ InsnEnd compare_eflags(InsnContext& x) {
 InsnEnd fld(InsnContext& x) {
   if (!x87_ready(x)) return InsnEnd::Closed;
   const auto* m = memory_operand(x);
+  InlineX87 f(x);
+  if (m == nullptr ? f.ready({x.insn.raw.modrm.rm}, true) : f.ready({}, true)) {
+    if (m == nullptr) {
+      f.clear_c1();
+      f.push(f.st(x.insn.raw.modrm.rm));
+    } else {
+      f.push(f.load(Op::f80_load, *m,
+                    m->size == 32 ? F80Format::F32 : m->size == 64 ? F80Format::F64 : F80Format::F80));
+    }
+    return f.done();
+  }
+  moved(x, -1);
   if (m == nullptr) {
     X87<"x87_fld_st", &x87::fld_st>::call(x, {st_index(x)});
   } else if (m->size == 32) {
@@ -158,6 +307,11 @@ InsnEnd fld(InsnContext& x) {
 InsnEnd fild(InsnContext& x) {
   if (!x87_ready(x)) return InsnEnd::Closed;
   const auto& m = *memory_operand(x);
+  if (InlineX87 f(x); f.ready({}, true)) {
+    f.push(f.load(Op::f80_load, m, int_format(m.size)));
+    return f.done();
+  }
+  moved(x, -1);
   const Value v = x.load(x.address(m), x.type_of(m));
   X87<"x87_fild", &x87::fild>::call(x, {x.b.sext(Type::I64, v)});
   return done(x);
@@ -169,23 +323,35 @@ InsnEnd fbld(InsnContext& x) {
   const Value low = x.load(at, Type::I64);
   const Value high = x.load(Memory{x.b.add(at.linear, x.b.i64(8))}, Type::I16);
   X87<"x87_fbld", &x87::fbld>::call(x, {low, x.b.zext(Type::I32, high)});
+  moved(x, -1);
   return done(x);
 }
 
 template <uint32_t which>
 InsnEnd constant(InsnContext& x) {
   if (!x87_ready(x)) return InsnEnd::Closed;
+  if (InlineX87 f(x); f.ready({}, true)) {
+    f.push(f.emit(Op::f80_const, Type::F80, {}, which));
+    return f.done();
+  }
+  moved(x, -1);
   X87<"x87_constant", &x87::fld_constant>::call(x, {x.b.i32(which)});
   return done(x);
 }
 
 // --- stores
-void emit_pop(InsnContext& x) {
-  const Value top = x.b.get(Type::I32, offsetof(State, fpstt));
-  const Value tags = x.b.get(Type::I64, offsetof(State, fptags));
-  const Value shift = x.b.trunc(Type::I8, x.b.shift(Op::shl, top, x.b.i8(3)));
-  x.b.set(offsetof(State, fptags), x.b.or_(tags, x.b.shift(Op::shl, x.b.i64(1), shift)));
-  x.b.set(offsetof(State, fpstt), x.b.and_(x.b.add(top, x.b.i32(1)), x.b.i32(7)));
+F80Format store_format(uint32_t what) {
+  switch (what) {
+    case x87::kStoreF32: return F80Format::F32;
+    case x87::kStoreF64: return F80Format::F64;
+    case x87::kStoreF80: return F80Format::F80;
+    case x87::kInt16: return F80Format::I16;
+    case x87::kInt32: return F80Format::I32;
+    case x87::kInt64: return F80Format::I64;
+    case x87::kInt16 | x87::kTrunc: return F80Format::I16Trunc;
+    case x87::kInt32 | x87::kTrunc: return F80Format::I32Trunc;
+    default: return F80Format::I64Trunc;
+  }
 }
 
 // kind: kStore.. or kInt.., with kStorePop
@@ -198,6 +364,12 @@ InsnEnd store(InsnContext& x, uint32_t kind) {
   const auto& m = *memory_operand(x);
   const uint32_t what = kind & ~x87::kStorePop;
   const bool wide = what == x87::kStoreF80 || what == x87::kStoreBcd;
+  if (InlineX87 f(x); what != x87::kStoreBcd && f.ready({0})) {
+    f.store(m, store_format(what));
+    if (kind & x87::kStorePop) f.pop();
+    return f.done();
+  }
+  if (kind & x87::kStorePop) moved(x, 1);
   const Memory at = x.address(m, wide ? 10 : m.size / 8u, true);
   if (wide || !x.mode(kModeFpuFlat)) {
     x.call(checked, {at.linear, x.b.i32(kind)});
@@ -211,8 +383,7 @@ InsnEnd store(InsnContext& x, uint32_t kind) {
     default: v = x.b.trunc(x.type_of(m), X87<"x87_st0_int", &x87::st0_int>::call(x, {x.b.i32(what)})); break;
   }
   x.store(at, v);
-  x.b.set(offsetof(State, fpus), x.b.get(Type::I16, offsetof(State, fpus_next_)));
-  if (kind & x87::kStorePop) emit_pop(x);
+  X87<"x87_stored", &x87::stored>::call(x, {x.b.i32(kind & x87::kStorePop)});
   return done(x);
 }
 
@@ -221,6 +392,14 @@ InsnEnd fst(InsnContext& x) {
   if (!x87_ready(x)) return InsnEnd::Closed;
   const auto* m = memory_operand(x);
   if (m == nullptr) {
+    const unsigned i = x.insn.raw.modrm.rm;
+    if (InlineX87 f(x); f.ready({0})) {
+      f.clear_c1();
+      if (i != 0) f.set_st(i, f.st(0));
+      if (pop) f.pop();
+      return f.done();
+    }
+    if (pop) moved(x, 1);
     if (pop) X87<"x87_fstp_st", &x87::fstp_st>::call(x, {st_index(x)});
     else X87<"x87_fst_st", &x87::fst_st>::call(x, {st_index(x)});
     return done(x);
@@ -232,6 +411,7 @@ InsnEnd fst(InsnContext& x) {
 InsnEnd fstpnce(InsnContext& x) {
   if (!x87_ready(x)) return InsnEnd::Closed;
   X87<"x87_fstpnce", &x87::fstpnce>::call(x, {st_index(x)});
+  moved(x, 1);
   return done(x);
 }
 
@@ -332,29 +512,29 @@ constexpr Row kRows[] = {
     X87_ROW(FISTP, &fist<x87::kStorePop>),
     {ZYDIS_MNEMONIC_FISTTP, &fist<x87::kTrunc | x87::kStorePop>, Feature::Sse3},
     X87_ROW(FBSTP, &fbstp),
-    X87_ROW(FXCH, &plain<"x87_fxch", &x87::fxch>),
-    X87_ROW(FFREE, &plain<"x87_ffree", &x87::ffree>),
-    X87_ROW(FFREEP, &plain<"x87_ffreep", &x87::ffreep>),
-    X87_ROW(FINCSTP, &plain<"x87_fincstp", &x87::fincstp>),
-    X87_ROW(FDECSTP, &plain<"x87_fdecstp", &x87::fdecstp>),
-    X87_ROW(FCHS, &plain<"x87_fchs", &x87::fchs>),
-    X87_ROW(FABS, &plain<"x87_fabs", &x87::fabs_>),
-    X87_ROW(FXAM, &plain<"x87_fxam", &x87::fxam>),
-    X87_ROW(FTST, &plain<"x87_ftst", &x87::ftst>),
-    X87_ROW(FSQRT, &plain<"x87_fsqrt", &x87::fsqrt>),
-    X87_ROW(FRNDINT, &plain<"x87_frndint", &x87::frndint>),
+    X87_ROW(FXCH, &fxch),
+    X87_ROW(FFREE, &ffree<false>),
+    X87_ROW(FFREEP, &ffree<true>),
+    X87_ROW(FINCSTP, &rotate<"x87_fincstp", &x87::fincstp, 1>),
+    X87_ROW(FDECSTP, &rotate<"x87_fdecstp", &x87::fdecstp, -1>),
+    X87_ROW(FCHS, &unary<"x87_fchs", &x87::fchs, Op::f80_neg>),
+    X87_ROW(FABS, &unary<"x87_fabs", &x87::fabs_, Op::f80_abs>),
+    X87_ROW(FXAM, &examine<"x87_fxam", &x87::fxam, Op::f80_xam>),
+    X87_ROW(FTST, &examine<"x87_ftst", &x87::ftst, Op::f80_tst>),
+    X87_ROW(FSQRT, &unary<"x87_fsqrt", &x87::fsqrt, Op::f80_sqrt>),
+    X87_ROW(FRNDINT, &unary<"x87_frndint", &x87::frndint, Op::f80_round>),
     X87_ROW(FSCALE, &plain<"x87_fscale", &x87::fscale>),
     X87_ROW(FPREM, &plain<"x87_fprem", &x87::fprem>),
     X87_ROW(FPREM1, &plain<"x87_fprem1", &x87::fprem1>),
-    X87_ROW(FXTRACT, &plain<"x87_fxtract", &x87::fxtract>),
+    X87_ROW(FXTRACT, &plain<"x87_fxtract", &x87::fxtract, -1>),
     X87_ROW(F2XM1, &plain<"x87_f2xm1", &x87::f2xm1>),
-    X87_ROW(FYL2X, &plain<"x87_fyl2x", &x87::fyl2x>),
-    X87_ROW(FYL2XP1, &plain<"x87_fyl2xp1", &x87::fyl2xp1>),
-    X87_ROW(FPATAN, &plain<"x87_fpatan", &x87::fpatan>),
-    X87_ROW(FPTAN, &plain<"x87_fptan", &x87::fptan>),
+    X87_ROW(FYL2X, &plain<"x87_fyl2x", &x87::fyl2x, 1>),
+    X87_ROW(FYL2XP1, &plain<"x87_fyl2xp1", &x87::fyl2xp1, 1>),
+    X87_ROW(FPATAN, &plain<"x87_fpatan", &x87::fpatan, 1>),
+    X87_ROW(FPTAN, &plain<"x87_fptan", &x87::fptan, -1>),
     X87_ROW(FSIN, &plain<"x87_fsin", &x87::fsin>),
     X87_ROW(FCOS, &plain<"x87_fcos", &x87::fcos>),
-    X87_ROW(FSINCOS, &plain<"x87_fsincos", &x87::fsincos>),
+    X87_ROW(FSINCOS, &plain<"x87_fsincos", &x87::fsincos, -1>),
     X87_ROW(FNOP, &fnop),
     X87_ROW(FWAIT, &fwait),
     X87_ROW(FENI8087_NOP, &old_nop),

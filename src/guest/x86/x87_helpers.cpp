@@ -293,6 +293,12 @@ uint64_t st0_int(void* state, uint32_t kind) noexcept {
   return store_slow(f, kind).low;
 }
 
+void stored(void* state, uint32_t pop) noexcept {
+  const Fpu f(state);
+  f.s.fpus = f.s.fpus_next_;
+  if (pop != 0) f.pop();
+}
+
 void store_checked(void* state, uint64_t address, uint32_t kind) noexcept {
   if (fpu_pending(state)) return;
   const Fpu f(state);

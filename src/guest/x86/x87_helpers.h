@@ -32,6 +32,9 @@ uint64_t st0_f64(void* state) noexcept;
 inline constexpr uint32_t kInt16 = 0, kInt32 = 1, kInt64 = 2, kTrunc = 4;
 uint64_t st0_int(void* state, uint32_t kind) noexcept;  // FIST; with kTrunc FISTTP
 
+// Behind the store: takes the status word over, and pops where `pop` is not 0.
+void stored(void* state, uint32_t pop) noexcept;
+
 // The whole store instruction, where an unmasked exception may stop it.
 inline constexpr uint32_t kStoreF32 = 8, kStoreF64 = 9, kStoreF80 = 10, kStoreBcd = 11, kStorePop = 16;  // or kInt..
 void store_checked(void* state, uint64_t address, uint32_t kind) noexcept;
