@@ -2,6 +2,7 @@
 
 #include <ctime>
 
+#include "backend/check/check_backend.h"
 #include "backend/interp/interp_backend.h"
 #include "backend/x64/x64_backend.h"
 #include "board/rtc_base.h"
@@ -51,12 +52,23 @@ Result<std::unique_ptr<Machine>> Machine::create_core(const Config& config,
   m->clock_.set_shift(clock_shift);
   PANDA_TRY(m->memory_, GuestMemory::create(description.ram_bytes, description.ranges));
   m->frontend_ = std::make_unique<x86::X86Frontend>(is_64bit, cpu.model);
-  if (config.interpreter) {
-    m->backend_ = std::make_unique<interp::InterpBackend>();
-  } else {
+  if (config.backend != BackendKind::Interpreter) {
     PANDA_TRY(m->backend_, x64::create_backend(kCodeBytes));
   }
+  if (config.backend != BackendKind::Jit) {
+    auto interpreter = std::make_unique<interp::InterpBackend>();
+    if (config.backend == BackendKind::Interpreter) {
+      m->backend_ = std::move(interpreter);
+    } else {
+      auto checker = std::make_unique<check::CheckBackend>(std::move(interpreter), std::move(m->backend_), *m->frontend_,
+                                                           *m->memory_);
+      checker->set_interval(InsnCount(config.check_from), InsnCount(config.check_to), config.check_every);
+      m->checker_ = checker.get();
+      m->backend_ = std::move(checker);
+    }
+  }
   m->engine_ = std::make_unique<exec::Engine>(*m->frontend_, *m->backend_, *m->memory_, m->clock_);
+  m->engine_->set_verify(config.verify);
   x86::apply_cpu(x86::Cpu(m->engine_->cpu()).s(), cpu);
   m->frontend_->reset(m->engine_->cpu());
   return m;

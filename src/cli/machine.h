@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/check/check_backend.h"
 #include "base/result.h"
 #include "base/virtual_clock.h"
 #include "board/pc.h"
@@ -28,6 +29,7 @@ class Machine {
   [[nodiscard]] board::Pc* board() { return board_.get(); }               // null in a replay
   [[nodiscard]] replay::Replayer* replayer() { return replayer_.get(); }  // null when live
   [[nodiscard]] Outside& outside() { return board_ ? static_cast<Outside&>(*board_) : *replayer_; }
+  [[nodiscard]] check::CheckBackend* checker() { return checker_; }       // null but for --backend=check
   [[nodiscard]] const snapshot::MachineDescription& description() const { return description_; }
 
   // Live, between two instructions: devices, CPU and kernel as at power-on; the clock goes on.
@@ -45,6 +47,7 @@ class Machine {
   VirtualClock clock_;
   std::unique_ptr<x86::X86Frontend> frontend_;
   std::unique_ptr<exec::Backend> backend_;
+  check::CheckBackend* checker_ = nullptr;
   std::unique_ptr<exec::Engine> engine_;
   std::unique_ptr<board::Pc> board_;
   std::unique_ptr<replay::Replayer> replayer_;

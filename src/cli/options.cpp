@@ -79,6 +79,22 @@ Status parse_rtc(std::string_view text, Config& c) {
   return {};
 }
 
+Status parse_interval(std::string_view text, Config& c) {
+  const std::vector<std::string_view> parts = split(text, '/');
+  const std::vector<std::string_view> ends = split(parts[0], '-');
+  const auto every = parts.size() == 2 ? number<uint64_t>(parts[1]) : std::optional<uint64_t>(0);
+  const auto from = number<uint64_t>(ends[0]);
+  const auto to = number<uint64_t>(ends.back());
+  c.check_from = from.value_or(0);
+  c.check_to = to.value_or(0);
+  c.check_every = every.value_or(0);
+  const bool numbers = from && to && every && ends.size() == 2 && parts.size() <= 2;
+  if (!numbers || c.check_from >= c.check_to || (parts.size() == 2 && c.check_every < c.check_to - c.check_from)) {
+    return fail("-check-interval {}: not FROM-TO or FROM-TO/EVERY, instruction counts", text);
+  }
+  return {};
+}
+
 Status one_of(std::string_view option, std::string_view value, std::initializer_list<std::string_view> allowed) {
   std::string list;
   for (const std::string_view a : allowed) {
@@ -181,9 +197,11 @@ Status apply(const Row& row, const std::string& v, Config& c, Placement& placeme
       c.pandalog = v;
       break;
     case Id::Backend:
-      PANDA_TRY_STATUS(one_of(row.name, v, {"jit", "interp"}));
-      c.interpreter = v == "interp";
+      PANDA_TRY_STATUS(one_of(row.name, v, {"jit", "interp", "check"}));
+      c.backend = v == "check" ? BackendKind::Check : v == "interp" ? BackendKind::Interpreter : BackendKind::Jit;
       break;
+    case Id::CheckInterval: return parse_interval(v, c);
+    case Id::Verify: c.verify = true; break;
     case Id::LibraryPath: c.plugin_directory = v; break;
     case Id::Version: c.info = Config::Info::Version; break;
     case Id::Help:
@@ -204,6 +222,11 @@ Status unknown(std::string_view word) {
 
 Status check_together(const Config& c) {
   if (c.info != Config::Info::None) return {};
+  if (c.backend == BackendKind::Check) {
+    if (!c.plugins.empty()) return fail("--backend=check runs everything twice, plugins would see it twice: leave them out");
+  } else if (c.check_from != 0 || c.check_to != ~uint64_t{0}) {
+    return fail("-check-interval goes with --backend=check");
+  }
   if (!c.replay.empty()) {
     if (!c.record.empty()) return fail("-record and -replay do not go together");
     if (!c.kernel.empty() || !c.initrd.empty() || !c.append.empty()) {

@@ -13,6 +13,7 @@
 namespace panda::cli {
 
 enum class SerialKind : uint8_t { Null, Stdio, File };
+enum class BackendKind : uint8_t { Jit, Interpreter, Check };
 
 struct Config {
   std::string architecture;  // "x86_64", "i386"
@@ -39,7 +40,11 @@ struct Config {
   std::vector<PluginOption> plugins;  // in the order given
   std::string os;
   std::string pandalog;  // file that plugins log to; empty: none
-  bool interpreter = false;
+  BackendKind backend = BackendKind::Jit;
+  uint64_t check_from = 0;
+  uint64_t check_to = ~uint64_t{0};
+  uint64_t check_every = 0;  // 0: once
+  bool verify = false;
   std::string plugin_directory;
   enum class Info : uint8_t { None, Help, Version, CpuHelp };
   Info info = Info::None;  // print this and exit

@@ -16,6 +16,7 @@ namespace {
 constexpr int kStatusError = 1;
 constexpr int kStatusDiverged = 2;
 constexpr int kStatusCutOff = 3;
+constexpr int kStatusCheckFailed = 4;
 constexpr int kStatusSignal = 128;  // plus the signal's number, as shells count
 
 double seconds(std::chrono::steady_clock::duration d) { return std::chrono::duration<double>(d).count(); }
@@ -43,6 +44,9 @@ Session::Session(std::string program, const Config& config, Machine& machine, pl
   machine_.engine().set_outside(gate_);
   plugins_.set_hooks(hooks());
   if (isatty(STDERR_FILENO) == 0) progress_interval_s_ = 10;
+  if (check::CheckBackend* checker = machine_.checker()) {
+    checker->on_difference([this](const std::string& report) { post(CheckFailed{report}); });
+  }
 }
 
 void Session::say(const std::string& line) {
@@ -87,6 +91,7 @@ int Session::run() {
     plugins_.top_loop();
   }
   if (recorder_) finish_recording(EndReason::Quit);
+  report_check();
   terminal_.flush();
   return status_;
 }
@@ -208,6 +213,9 @@ void Session::carry_out(const Request& request) {
   } else if (std::holds_alternative<EndRecord>(request)) {
     end_pending_ = false;
     if (recorder_) finish_recording(EndReason::Requested);
+  } else if (const auto* failed = std::get_if<CheckFailed>(&request)) {
+    say(failed->report);
+    finish(kStatusCheckFailed, EndReason::Quit);
   } else if (std::holds_alternative<EndReplay>(request)) {
     if (!live()) {
       report_replay();
@@ -341,6 +349,14 @@ void Session::report_replay() {
   }
 }
 
+void Session::report_check() {
+  const check::CheckBackend* checker = machine_.checker();
+  if (checker == nullptr) return;
+  const check::Stats s = checker->stats();
+  say(fmt::format("checked {} units, {} instructions, {} crossings in {:.1f} s: {}", s.units, s.insns, s.crossings,
+                  running_seconds(), checker->failed() ? "the back ends DIFFER" : "no difference"));
+}
+
 // --- the monitor's commands
 
 Status Session::stop() {
@@ -399,6 +415,7 @@ std::string Session::describe_record() {
 }
 
 std::string Session::load_plugin(const std::string& name_or_path, const std::string& arguments) {
+  if (machine_.checker() != nullptr) return "not with --backend=check, which runs everything twice\n";
   return plugins_.monitor_load(name_or_path, arguments);
 }
 std::string Session::unload_plugin(int index) { return plugins_.monitor_unload(index); }

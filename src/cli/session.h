@@ -49,8 +49,11 @@ class Session final : private monitor::Target {
   };
   struct EndRecord {};
   struct EndReplay {};
+  struct CheckFailed {
+    std::string report;
+  };
   struct Nothing {};  // only leave the run loop once
-  using Request = std::variant<Line, Quit, Signal, InputEnded, BeginRecord, EndRecord, EndReplay, Nothing>;
+  using Request = std::variant<Line, Quit, Signal, InputEnded, BeginRecord, EndRecord, EndReplay, CheckFailed, Nothing>;
 
   void post(Request request);
   void carry_out_requests();
@@ -62,6 +65,7 @@ class Session final : private monitor::Target {
   void finish(int status, replay::EndReason why);
   void finish_recording(replay::EndReason why);
   void report_replay();
+  void report_check();
   void slice(InsnCount now);
   void progress(InsnCount now);
   void say(const std::string& line);  // one line on standard error, with the program's name

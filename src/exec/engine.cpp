@@ -1,11 +1,14 @@
 #include "exec/engine.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <new>
 
 #include "base/check.h"
 #include "exec/translator.h"
 #include "exec/unit_cache.h"
+#include "ir/printer.h"
+#include "ir/verifier.h"
 #include "memory/access.h"
 
 namespace panda::exec {
@@ -84,6 +87,17 @@ void Engine::mappings_changed() noexcept { cache_->jumps().forget_all(); }
 
 void Engine::local_mappings_changed() noexcept { cache_->jumps().forget_local(); }
 
+bool Engine::compile(TranslationUnit& unit) {
+  if (verify_) {
+    if (const Status status = ir::verify(translator_->ir()); !status) {
+      std::fprintf(stderr, "panda: unit at %#llx: %s\n%s", static_cast<unsigned long long>(unit.key.pc),
+                   status.error().message.c_str(), ir::print(translator_->ir()).c_str());
+      PANDA_CHECK(status.has_value());
+    }
+  }
+  return backend_.compile(translator_->ir(), unit);
+}
+
 // The translation at the guest's pc; nullptr where the fetch faulted (exit_request is then set).
 TranslationUnit* Engine::find_or_translate(uint32_t variant) {
   return find_or_translate(frontend_.current_key(*cpu_), variant);
@@ -104,11 +118,11 @@ TranslationUnit* Engine::find_or_translate(const UnitKey& key, uint32_t variant)
   const unsigned max_insns = variant >= kCapped ? std::min(variant - kCapped, max_unit_insns_) : max_unit_insns_;
   auto unit = translator_->translate(key, phys, variant, max_insns);
   if (unit == nullptr) return nullptr;
-  if (!backend_.compile(translator_->ir(), *unit)) {
+  if (!compile(*unit)) {
     flush_now();
     unit = translator_->translate(key, phys, variant, max_insns);
     if (unit == nullptr) return nullptr;
-    PANDA_CHECK(backend_.compile(translator_->ir(), *unit));
+    PANDA_CHECK(compile(*unit));
   }
   stats_.units_translated++;
   stats_.insns_translated += unit->insn_count;

@@ -69,6 +69,7 @@ class Engine : public CodeObserver {
   // Drops all translations: at once between runs, else when the running unit is left.
   void flush_translations();
   void set_chaining(bool on);  // off: every unit is left to the dispatcher
+  void set_verify(bool on) { verify_ = on; }  // every translation's IR; what is wrong stops the program
   void set_max_unit_insns(unsigned n) { max_unit_insns_ = n; }  // 1: one-instruction units (tests)
   [[nodiscard]] const EngineStats& stats() const { return stats_; }
   // The unit that the engine started last, for callbacks; null between runs.
@@ -91,6 +92,7 @@ class Engine : public CodeObserver {
   void finish_exact();
   bool take_fault();  // false: the guest's CPU shut down
   void flush_now();
+  [[nodiscard]] bool compile(TranslationUnit& unit);
 
   Frontend& frontend_;
   GuestMemory& memory_;
@@ -109,6 +111,7 @@ class Engine : public CodeObserver {
   uint64_t generation_ = 0;
   unsigned max_unit_insns_ = 64;
   bool chaining_ = true;
+  bool verify_ = false;
   bool running_ = false;
   bool flush_wanted_ = false;
   // Where the last fault was taken. A second one at the same count counts as an instruction, so that a

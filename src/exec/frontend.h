@@ -74,6 +74,11 @@ class Frontend : public Mmu {
   virtual void reset(VcpuContext& cpu) = 0;
 
   // --- for people
+  // One instruction as text, and the name of the state's field at an offset. Empty: not known.
+  [[nodiscard]] virtual std::string disassemble(std::span<const uint8_t> /*bytes*/, uint64_t /*pc*/, uint64_t /*flags*/) {
+    return {};
+  }
+  [[nodiscard]] virtual std::string field_name(uint32_t /*offset*/) const { return {}; }
   [[nodiscard]] virtual std::string describe_registers(const VcpuContext& cpu) = 0;  // `info registers`
   // The bytes of the state that are architecture (digest, snapshot): what is derived or host-side left out.
   [[nodiscard]] virtual std::string save_state(const VcpuContext& cpu) = 0;

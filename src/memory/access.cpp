@@ -138,7 +138,9 @@ bool store_guest(VcpuContext& cpu, uint64_t address, unsigned size, ir::MemInfo 
     } else if ((p.entry->write_tag & kTlbSlow) != 0) {
       if (!memory.is_code_page(p.entry->phys_page)) {
         // The translations of this page are gone.
-        if (!cpu.watched(p.address & kPageMask, kPageSize)) p.entry->write_tag &= ~kTlbSlow;
+        if (memory.watch() == nullptr && !cpu.watched(p.address & kPageMask, kPageSize)) {
+          p.entry->write_tag &= ~kTlbSlow;
+        }
       } else if (observer != nullptr && observer->overlaps_code(p.phys(), p.size)) {
         if (cpu.exact == 0) {
           cpu.request(ExitRequest::Restart);
@@ -155,6 +157,9 @@ bool store_guest(VcpuContext& cpu, uint64_t address, unsigned size, ir::MemInfo 
       mmio_store(cpu, p.phys(), p.size, from);
     } else {
       if (hits_code[i]) observer->invalidate_code(p.phys(), p.size);
+      if (MemoryWatch* watch = memory.watch()) {
+        watch->before_write(host_of(*p.entry, p.address), p.size, p.address, info.mode);
+      }
       std::memcpy(host_of(*p.entry, p.address), from, p.size);
     }
     from += p.size;
@@ -166,8 +171,16 @@ void* map_guest(VcpuContext& cpu, uint64_t address, unsigned size, Access access
   PANDA_CHECK(address % kPageSize + size <= kPageSize);
   const TlbEntry* e = cpu.memory->lookup(cpu, address, access, mode);
   if (e == nullptr) return nullptr;
-  if (((access == Access::Write ? e->write_tag : e->read_tag) & kTlbSlow) != 0) return nullptr;
-  return host_of(*e, address);
+  uint64_t tag = access == Access::Write ? e->write_tag : e->read_tag;
+  MemoryWatch* watch = access == Access::Write ? cpu.memory->watch() : nullptr;
+  if (watch != nullptr && (tag & kTlbMmio) == 0 && !cpu.memory->is_code_page(e->phys_page) &&
+      !cpu.watched(address & kPageMask, kPageSize)) {
+    tag &= ~kTlbSlow;  // slow for the watch alone
+  }
+  if ((tag & kTlbSlow) != 0) return nullptr;
+  uint8_t* host = host_of(*e, address);
+  if (watch != nullptr) watch->before_write(host, size, address, mode);
+  return host;
 }
 
 namespace {

@@ -71,6 +71,7 @@ bool GuestMemory::write(GuestPhysAddr address, const void* data, uint64_t size) 
       if (is_code_page(address.value & kPageMask) && observer_ != nullptr) {
         observer_->invalidate_code(address.value, part);
       }
+      if (watch_ != nullptr) watch_->before_write(to, part, 0, MemoryWatch::kNoMode);
       std::memcpy(to, from, part);
       if (dma_observer_ != nullptr) dma_observer_->dma_written(address, {from, part});
     } else {
@@ -81,6 +82,16 @@ bool GuestMemory::write(GuestPhysAddr address, const void* data, uint64_t size) 
     size -= part;
   }
   return complete;
+}
+
+void GuestMemory::set_watch(MemoryWatch* watch) {
+  watch_ = watch;
+  if (watch == nullptr) return;  // tags that are slow for no reason any more: see access.cpp
+  for (ModeTables& t : tables_) {
+    for (TlbEntry& e : std::span(t.entries, kTlbEntries)) {
+      if ((e.write_tag & ~kPageMask) == 0) e.write_tag |= kTlbSlow;
+    }
+  }
 }
 
 bool GuestMemory::is_code_page(uint64_t phys_page) const {
@@ -142,7 +153,35 @@ void GuestMemory::clear_fetch_front(ModeTables& tables) {
   tables.fetch_filled.clear();
 }
 
+void GuestMemory::save_tlb(TlbImage& out) const {
+  out.modes_.resize(tables_.size());
+  for (size_t mode = 0; mode < tables_.size(); mode++) {
+    const ModeTables& from = tables_[mode];
+    TlbImage::OneMode& to = out.modes_[mode];
+    to.filled = from.filled;
+    to.filled_globally = from.filled_globally;
+    if (from.filled.empty() && from.filled_globally.empty()) continue;
+    to.entries.assign(from.entries, from.entries + kTlbEntries);
+    to.listed = from.listed;
+  }
+}
+
+void GuestMemory::restore_tlb(const TlbImage& image) {
+  for (unsigned mode = 0; mode < tables_.size(); mode++) {
+    ModeTables& to = tables_[mode];
+    const TlbImage::OneMode& from = image.modes_[mode];
+    clear_listed(to, to.filled, kLocal);
+    clear_listed(to, to.filled_globally, kGlobal);
+    to.filled = from.filled;
+    to.filled_globally = from.filled_globally;
+    if (from.filled.empty() && from.filled_globally.empty()) continue;
+    std::copy(from.entries.begin(), from.entries.end(), to.entries);
+    to.listed = from.listed;
+  }
+}
+
 void GuestMemory::flush_tlb(VcpuContext&) {
+  if (watch_ != nullptr) watch_->before_flush();
   for (ModeTables& t : tables_) {
     clear_listed(t, t.filled, kLocal);
     clear_listed(t, t.filled_globally, kGlobal);
@@ -154,6 +193,7 @@ void GuestMemory::flush_tlb(VcpuContext&) {
 }
 
 void GuestMemory::flush_tlb_local(VcpuContext&) {
+  if (watch_ != nullptr) watch_->before_flush();
   for (ModeTables& t : tables_) {
     clear_listed(t, t.filled, kLocal);
     clear_fetch_front(t);
@@ -167,6 +207,7 @@ void GuestMemory::flush_tlb_page(VcpuContext& cpu, uint64_t address) {
   bool had_code = false;
   for (unsigned mode = 0; mode < kMmuModes; mode++) {
     TlbEntry& e = cpu.tlb[mode].at(address);
+    if (watch_ != nullptr) watch_->before_fill(address, mode);
     // The index stays listed: clearing it once more is harmless.
     if ((e.read_tag & kPageMask) == page || (e.write_tag & kPageMask) == page) e = TlbEntry{};
     ModeTables& tables = tables_[mode];
@@ -181,6 +222,7 @@ void GuestMemory::flush_tlb_page(VcpuContext& cpu, uint64_t address) {
 TlbEntry* GuestMemory::fill(VcpuContext& cpu, uint64_t address, Access access, unsigned mode) noexcept {
   Translation t;
   if (!mmu_->translate(cpu, address, access, mode, false, t)) return nullptr;
+  if (watch_ != nullptr) watch_->before_fill(address, mode);
   const uint64_t page = address & kPageMask;
   fills_++;
   TlbEntry& e = cpu.tlb[mode].at(address);
@@ -195,7 +237,8 @@ TlbEntry* GuestMemory::fill(VcpuContext& cpu, uint64_t address, Access access, u
   uint64_t slow = ram == nullptr ? kTlbSlow | kTlbMmio : 0;
   if (cpu.watched(page, kPageSize)) slow |= kTlbSlow;
   e.read_tag = t.readable ? page | slow : ~uint64_t{0};
-  e.write_tag = t.writable ? page | slow | (ram != nullptr && is_code_page(t.phys) ? kTlbSlow : 0) : ~uint64_t{0};
+  const bool see_stores = ram != nullptr && (watch_ != nullptr || is_code_page(t.phys));
+  e.write_tag = t.writable ? page | slow | (see_stores ? kTlbSlow : 0) : ~uint64_t{0};
   e.addend = ram == nullptr ? 0 : reinterpret_cast<uintptr_t>(ram) - page;
   e.phys_page = t.phys;
   return &e;

@@ -13,6 +13,7 @@
 
 #include "base/result.h"
 #include "base/types.h"
+#include "memory/memory_watch.h"
 #include "memory/mmu.h"
 #include "memory/vcpu_context.h"
 
@@ -64,6 +65,9 @@ class GuestMemory {
   bool write(GuestPhysAddr address, const void* data, uint64_t size);
 
   void set_dma_observer(DmaObserver* observer) { dma_observer_ = observer; }
+  // May be null. Setting one makes stores that were inlined seen.
+  void set_watch(MemoryWatch* watch);
+  [[nodiscard]] MemoryWatch* watch() { return watch_; }
 
   // --- code pages
   void set_code_observer(CodeObserver* observer) { observer_ = observer; }
@@ -87,6 +91,11 @@ class GuestMemory {
   [[nodiscard]] uint64_t fills() const { return fills_; }
   // Physical address of an instruction fetch; false with the fault raised.
   bool fetch(VcpuContext& cpu, uint64_t address, unsigned mode, uint64_t& phys) noexcept;
+  // The data TLBs as they are, and back to that: for who runs something twice. What was fetched from
+  // stays as it is.
+  class TlbImage;
+  void save_tlb(TlbImage& out) const;
+  void restore_tlb(const TlbImage& image);
   // Has the page been fetched from, and would its mapping outlive flush_tlb_local()?
   [[nodiscard]] bool fetched_globally(uint64_t address, unsigned mode) const;
 
@@ -126,10 +135,21 @@ class GuestMemory {
   uint64_t fills_ = 0;
   CodeObserver* observer_ = nullptr;
   DmaObserver* dma_observer_ = nullptr;
+  MemoryWatch* watch_ = nullptr;
   Mmu* mmu_ = nullptr;
 
   TlbEntry* fill(VcpuContext& cpu, uint64_t address, Access access, unsigned mode) noexcept;
   [[nodiscard]] const RamRange* range_of(uint64_t phys) const;
+};
+
+class GuestMemory::TlbImage {
+  friend class GuestMemory;
+  struct OneMode {
+    std::vector<TlbEntry> entries;
+    std::vector<uint32_t> filled, filled_globally;
+    std::vector<uint8_t> listed;
+  };
+  std::vector<OneMode> modes_;
 };
 
 }  // namespace panda

@@ -181,6 +181,7 @@ EngineExecutor::EngineExecutor(Mode mode, BackendKind backend) : impl_(std::make
   m.frontend = std::make_unique<X86Frontend>(wide, cpu->model);
   m.backend = make_backend(backend);
   m.engine = std::make_unique<exec::Engine>(*m.frontend, *m.backend, *m.memory, m.clock);
+  m.engine->set_verify(true);
   apply_cpu(Cpu(m.engine->cpu()).s(), *cpu);
   m.frontend->reset(m.engine->cpu());
   m.engine->set_outside(m.outside);

@@ -20,7 +20,10 @@ constexpr uint32_t kRealModeSegment = 0x9300;
 
 }  // namespace
 
-GuestMachine::GuestMachine(const std::string& program, BackendKind backend, bool is_64bit) {
+GuestMachine::GuestMachine(const std::string& program, BackendKind backend, bool is_64bit)
+    : GuestMachine(program, [backend](exec::Frontend&, GuestMemory&) { return make_backend(backend); }, is_64bit) {}
+
+GuestMachine::GuestMachine(const std::string& program, const MakeBackend& make, bool is_64bit) {
   std::ifstream file(std::string(PANDA_GUEST_PROGRAMS) + "/" + program + ".bin", std::ios::binary);
   const std::vector<char> image{std::istreambuf_iterator<char>(file), {}};
   PANDA_CHECK(!image.empty() && "guest program");
@@ -29,8 +32,9 @@ GuestMachine::GuestMachine(const std::string& program, BackendKind backend, bool
   const auto cpu = x86::parse_cpu("max", is_64bit);
   PANDA_CHECK(cpu.has_value());
   frontend_ = std::make_unique<x86::X86Frontend>(is_64bit, cpu->model);
-  backend_ = make_backend(backend);
+  backend_ = make(*frontend_, *memory_);
   engine_ = std::make_unique<exec::Engine>(*frontend_, *backend_, *memory_, clock_);
+  engine_->set_verify(true);
   x86::Cpu c(engine_->cpu());
   x86::apply_cpu(c.s(), *cpu);
   frontend_->reset(engine_->cpu());

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,6 +18,8 @@ class GuestMachine : private Outside {
  public:
   // program: the name of a file of guest/, without the suffix.
   GuestMachine(const std::string& program, BackendKind backend, bool is_64bit = true);
+  using MakeBackend = std::function<std::unique_ptr<exec::Backend>(exec::Frontend&, GuestMemory&)>;
+  GuestMachine(const std::string& program, const MakeBackend& make, bool is_64bit = true);
   ~GuestMachine() override;
 
   // Runs to the program's end; step: in slices of that many instructions (0: at once).
@@ -31,6 +34,7 @@ class GuestMachine : private Outside {
   [[nodiscard]] std::string describe();
   [[nodiscard]] std::vector<uint8_t> ram();
   exec::Engine& engine() { return *engine_; }
+  exec::Backend& backend() { return *backend_; }
 
  private:
   uint64_t port_read(uint16_t, unsigned) override { return ~uint64_t{0}; }

@@ -23,13 +23,28 @@ namespace ops {
 
 void konst(Frame& f, const Step& s) noexcept { f.define(s, Reg{s.imm, s.type == ir::Type::V128 ? s.imm : 0}); }
 
-void get(Frame& f, const Step& s) noexcept {
-  Reg v;
-  std::memcpy(&v, f.state + s.imm, ir::size_bytes(s.type));
-  f.define(s, v);
+namespace {
+
+// With sizes known to the compiler: a copy of variable size is a loop over bytes.
+void copy_value(void* to, const void* from, unsigned bytes) noexcept {
+  switch (bytes) {
+    case 1: std::memcpy(to, from, 1); break;
+    case 2: std::memcpy(to, from, 2); break;
+    case 4: std::memcpy(to, from, 4); break;
+    case 8: std::memcpy(to, from, 8); break;
+    default: std::memcpy(to, from, bytes); break;
+  }
 }
 
-void set(Frame& f, const Step& s) noexcept { std::memcpy(f.state + s.imm, &f.reg(s, 0), ir::size_bytes(s.type)); }
+}  // namespace
+
+void get(Frame& f, const Step& s) noexcept {
+  Reg& v = f.regs[s.dst];
+  v = Reg{};
+  copy_value(&v, f.state + s.imm, ir::size_bytes(s.type));
+}
+
+void set(Frame& f, const Step& s) noexcept { copy_value(f.state + s.imm, &f.reg(s, 0), ir::size_bytes(s.type)); }
 
 void load(Frame& f, const Step& s) noexcept {
   if (f.cpu->exact != 0) f.leave_guest_fp();  // it may reach a device

@@ -49,6 +49,8 @@ class X86Frontend final : public exec::Frontend {
   void reset(VcpuContext& cpu) override;
 
   [[nodiscard]] std::string describe_registers(const VcpuContext& cpu) override;
+  [[nodiscard]] std::string disassemble(std::span<const uint8_t> bytes, uint64_t pc, uint64_t flags) override;
+  [[nodiscard]] std::string field_name(uint32_t offset) const override;
   [[nodiscard]] std::string save_state(const VcpuContext& cpu) override;
   bool load_state(VcpuContext& cpu, std::string_view bytes) override;
 

@@ -178,7 +178,9 @@ class Walker {
   }
 
   void set_bits(uint8_t* host, uint64_t bits) const {
-    if ((*host & bits) != bits) *host = static_cast<uint8_t>(*host | bits);  // both stand in the lowest byte
+    if ((*host & bits) == bits) return;  // both stand in the lowest byte
+    if (MemoryWatch* watch = memory_.watch()) watch->before_write(host, 1, 0, MemoryWatch::kNoMode);
+    *host = static_cast<uint8_t>(*host | bits);
   }
 
   Cpu cpu_;
