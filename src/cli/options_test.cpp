@@ -29,7 +29,7 @@ TEST(Options, AFullCommandLine) {
   EXPECT_EQ(c->append, "console=ttyS0 a=b");
   EXPECT_EQ(c->ram_bytes, uint64_t{2} << 30);
   EXPECT_EQ(c->cpu, "base,+avx");
-  EXPECT_TRUE(c->no_reboot && c->start_stopped && c->interpreter);
+  EXPECT_TRUE(c->no_reboot && c->start_stopped && c->backend == BackendKind::Interpreter);
   EXPECT_EQ(c->icount_shift, 3u);
   EXPECT_EQ(c->rtc_base_s, 981173106);
   EXPECT_EQ(c->record, "r");
