@@ -1,7 +1,7 @@
 # Thin: everything is in CMake presets and scripts. See README.md.
 BUILD := build/release
 
-.PHONY: demo test build configure guests bench userland lint clean deps
+.PHONY: demo test build configure guests bench fidelity userland lint clean deps
 demo: build guests
 	scripts/demo.sh
 test: configure guests
@@ -23,6 +23,9 @@ userland: build guests
 	scripts/make-userland.sh amd64 build/userland/amd64
 	scripts/make-userland.sh i386 build/userland/i386
 	cd $(BUILD) && ctest --output-on-failure -C userland -R guest_userland
+fidelity: configure
+	cmake --build --preset release --target insn_test unicorn_test
+	scripts/fidelity.py $(BUILD) >docs/fidelity.md.new && mv docs/fidelity.md.new docs/fidelity.md
 lint:
 	scripts/lint.sh
 clean:

@@ -17,6 +17,7 @@
 #include "host_executor.h"
 #include "random_state.h"
 #include "skip.h"
+#include "tally.h"
 #include "undefined.h"
 
 namespace panda::x86test {
@@ -66,6 +67,7 @@ TEST_P(InsnTest, AgreesWithTheOracles) {
   for (const Form& form : forms) {
     Rng rng(std::hash<std::string>{}(form.name()));
     bool form_failed = false;
+    const unsigned cases_before = cases;
     for (unsigned i = 0; i < inputs_per_form(); i++) {
       MachineState before = random_state(rng, mode);
       const Encoded code = encode(form, mode, rng, before);
@@ -96,11 +98,18 @@ TEST_P(InsnTest, AgreesWithTheOracles) {
       }
     }
     failed_forms += form_failed ? 1 : 0;
+    tally("host", mode == Mode::Long64 ? "64" : "32", form, cases - cases_before, form_failed);
   }
   RecordProperty("forms", static_cast<int>(forms.size()));
   RecordProperty("cases", static_cast<int>(cases));
   std::printf("%s: %zu forms, %u comparisons, %u failed in %u forms\n", kGroups[group_number].name, forms.size(), cases,
               failures, failed_forms);
+}
+
+// No test of its own: tells make fidelity what there is.
+TEST(Inventory, IsTold) {
+  tally_inventory();
+  EXPECT_EQ(extension_name(feature_of(ZYDIS_MNEMONIC_CRC32)), "sse4.2");
 }
 
 std::string test_name(const testing::TestParamInfo<std::tuple<Mode, size_t>>& info) {

@@ -110,6 +110,13 @@ bool skipped(ZydisMnemonic mnemonic, x86::Feature) {
   return std::ranges::any_of(kSkips, [&](const Skip& s) { return s.mnemonic == mnemonic; });
 }
 
+const char* skip_reason(ZydisMnemonic mnemonic) {
+  for (const Skip& s : kSkips) {
+    if (s.mnemonic == mnemonic) return s.reason;
+  }
+  return is_conditional_jump(mnemonic) ? "leaves the test's code; control_test.cpp" : "";
+}
+
 void forgive(const Form& form, const Encoded& code, const MachineState& before, const Result& ours, Result& host) {
   // 256 bits of them are VAES and VPCLMULQDQ, which the host may have and the guest's CPU has not.
   const std::string name = ZydisMnemonicGetString(form.mnemonic);

@@ -23,6 +23,7 @@
 #include "random_state.h"
 #include "real_mode.h"
 #include "skip.h"
+#include "tally.h"
 #include "undefined.h"
 #include "unicorn_executor.h"
 
@@ -214,6 +215,7 @@ TEST_P(UnicornTest, AgreesWithUnicorn) {
   for (const Form& form : forms()) {
     Rng rng(std::hash<std::string>{}(form.name()));
     bool failed = false, met = false, encoded = false;
+    const unsigned compared_before = compared_;
     for (unsigned i = 0; i < inputs_per_form() && !failed; i++) {
       MachineState before = random_state(rng, mode());
       mask_simd_exceptions(before);
@@ -249,6 +251,7 @@ TEST_P(UnicornTest, AgreesWithUnicorn) {
       }
     }
     form_count += encoded ? 1 : 0;
+    tally("unicorn", real() ? "16" : mode() == Mode::Long64 ? "64" : "32", form, compared_ - compared_before, failed);
     if (encoded && !met) {
       silent_forms++;
       if (std::getenv("PANDA_INSN_VERBOSE") != nullptr) std::printf("never compared: %s\n", form.name().c_str());
