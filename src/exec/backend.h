@@ -32,6 +32,8 @@ class Backend {
   virtual ~Backend() = default;
 
   [[nodiscard]] virtual std::string_view name() const = 0;
+  // On: what the back end can check of its own work at each compile() is checked, and stops the program.
+  virtual void set_verify(bool /*on*/) {}
   // Compiles `ir` for `unit` (the engine's handle, returned in ExitInfo; sets unit.code and
   // unit.code_size). False where the code area is full: the engine flushes and tries again.
   virtual bool compile(const ir::Unit& ir, TranslationUnit& unit) = 0;

@@ -69,7 +69,11 @@ class Engine : public CodeObserver {
   // Drops all translations: at once between runs, else when the running unit is left.
   void flush_translations();
   void set_chaining(bool on);  // off: every unit is left to the dispatcher
-  void set_verify(bool on) { verify_ = on; }  // every translation's IR; what is wrong stops the program
+  // Every translation's IR and what the back end makes of it; what is wrong stops the program.
+  void set_verify(bool on) {
+    verify_ = on;
+    backend_.set_verify(on);
+  }
   void set_max_unit_insns(unsigned n) { max_unit_insns_ = n; }  // 1: one-instruction units (tests)
   [[nodiscard]] const EngineStats& stats() const { return stats_; }
   // The unit that the engine started last, for callbacks; null between runs.

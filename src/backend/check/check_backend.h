@@ -44,6 +44,10 @@ class CheckBackend final : public exec::Backend {
   [[nodiscard]] Stats stats() const;
 
   [[nodiscard]] std::string_view name() const override { return "check"; }
+  void set_verify(bool on) override {
+    oracle_->set_verify(on);
+    subject_->set_verify(on);
+  }
   bool compile(const ir::Unit& ir, exec::TranslationUnit& unit) override;
   exec::ExitInfo run(VcpuContext& cpu, exec::TranslationUnit& unit) override;
   void link(exec::TranslationUnit& from, uint32_t index, exec::TranslationUnit& to) override;

@@ -164,6 +164,7 @@ void RegAlloc::store_slot(uint16_t n) {
   const Xbyak::RegExp at = c_.rbp + slot_map_.offset(n);
   const bool avx = c_.features.avx;
   const int r = v.reg;
+  tell({AllocEvent::StoreSlot, v.reg, slot_map_.offset(n), s.value, 0});
   if (r >= 16) {
     switch (s.type) {
       case Type::F32: avx ? c_.vmovss(c_.dword[at], xmm(r)) : c_.movss(c_.dword[at], xmm(r)); return;
@@ -216,6 +217,16 @@ void RegAlloc::make_clean(uint16_t n) {
   }
 }
 
+void RegAlloc::tell_slow_path() const {
+  if (listener_ == nullptr) return;
+  std::vector<SlowBinding> bindings;
+  for (size_t i = 0; i < dirty_.size(); i++) {
+    const Binding b = dirty(i);
+    bindings.push_back({b.offset, b.reg, b.constant, b.value});
+  }
+  listener_->slow_path(bindings);
+}
+
 void RegAlloc::flush() {
   while (!dirty_.empty()) {
     const uint16_t n = dirty_.back();
@@ -258,6 +269,7 @@ RegAlloc::Binding RegAlloc::dirty(size_t i) const {
 
 void RegAlloc::begin_loop(const ir::Block& block) {
   constexpr unsigned kMaxCarried = 8;
+  tell({AllocEvent::LoopHead, -1, 0, ir::kNoValue, 0});
   const uint32_t end = block.first + block.count;
   std::vector<uint8_t> set(slots_.size()), seen(slots_.size());
   for (uint32_t i = block.first; i < end; i++) {

@@ -36,6 +36,7 @@ class Lowering {
  public:
   Lowering(Assembler& assembler, const Thunks& thunks) : c_(assembler), thunks_(thunks), ra_(assembler), x87_(assembler, ra_) {}
 
+  void set_listener(AllocListener* listener) { ra_.set_listener(listener); }
   // Emits the unit at the assembler's position. Returns its entry.
   Assembler::Offset run(const ir::Unit& unit, exec::TranslationUnit& handle);
   // Of the unit just compiled, by exit number.

@@ -71,6 +71,7 @@ void Lowering::slow_stub(const Inst& in, unsigned size, int address, int data, u
   stub.header.dirty = static_cast<uint16_t>(ra_.dirty_count());
   stub.first_token = static_cast<uint32_t>(tokens_.size());
   unsigned lazy = 0;
+  ra_.tell_slow_path();
   for (size_t i = 0; i < ra_.dirty_count(); i++) {
     dirty_.push_back(ra_.dirty(i));
     if (dirty_.back().reg < 0) stub.header.constants++;

@@ -10,10 +10,15 @@ namespace panda::x64 {
 using ir::Type;
 using ir::ValueId;
 
+namespace {
+uint32_t spill_place(const ValueInfo& v) { return static_cast<uint32_t>(v.spill) | (v.is_xmm ? kVectorSpill : 0); }
+}  // namespace
+
 void RegAlloc::begin_unit(const ir::Unit& unit) {
   unit_ = &unit;
   values_.assign(unit.insts.size(), ValueInfo{});
   slot_map_.clear();
+  if (listener_ != nullptr) listener_->begin_unit(unit);
 }
 
 void RegAlloc::begin_block(const ir::Block& block, const AccessGroups& groups) {
@@ -27,6 +32,7 @@ void RegAlloc::begin_block(const ir::Block& block, const AccessGroups& groups) {
   std::fill(std::begin(value_in_), std::end(value_in_), ir::kNoValue);
   for (auto& f : free_spills_) f.clear();
   next_spill_[0] = next_spill_[1] = 0;
+  tell({AllocEvent::Block, -1, 0, static_cast<ValueId>(&block - unit_->blocks.data()), 0});
 }
 
 void RegAlloc::end_op() {
@@ -152,6 +158,7 @@ void RegAlloc::evict(int reg) {
       v.spill = list.back();
       list.pop_back();
     }
+    tell({AllocEvent::Spill, static_cast<int8_t>(reg), spill_place(v), root, 0});
     if (v.is_xmm) {
       const Xbyak::Address at = c_.ptr[c_.rsp + (kXmmSpillBase + v.spill * 16)];
       c_.features.avx ? c_.vmovups(at, xmm(reg)) : c_.movups(at, xmm(reg));
@@ -177,6 +184,7 @@ void RegAlloc::kill(ValueId root) {
 
 void RegAlloc::copy(int to, int from) {
   if (to == from) return;
+  tell({AllocEvent::Copy, static_cast<int8_t>(to), 0, ir::kNoValue, static_cast<uint32_t>(from)});
   if (to < 16) {
     c_.mov(reg64(to), reg64(from));
   } else {
@@ -218,9 +226,11 @@ void RegAlloc::load(ValueId root, int reg) {
   ValueInfo& v = values_[root];
   if (is_konst(root)) {
     materialize(root, reg);
+    tell({AllocEvent::LoadConst, static_cast<int8_t>(reg), 0, root, 0});
     return;
   }
   if (v.spill >= 0) {
+    tell({AllocEvent::LoadSpill, static_cast<int8_t>(reg), spill_place(v), root, 0});
     if (v.is_xmm) {
       const Xbyak::Address at = c_.ptr[c_.rsp + (kXmmSpillBase + v.spill * 16)];
       c_.features.avx ? c_.vmovups(xmm(reg), at) : c_.movups(xmm(reg), at);
@@ -230,6 +240,7 @@ void RegAlloc::load(ValueId root, int reg) {
     return;
   }
   PANDA_CHECK(v.home != kNoSlot);
+  tell({AllocEvent::LoadSlot, static_cast<int8_t>(reg), slot_map_.offset(v.home), root, 0});
   const Type t = unit_->insts[root].type;
   const Xbyak::RegExp at = c_.rbp + slot_map_.offset(v.home);
   const bool avx = c_.features.avx;
@@ -259,6 +270,7 @@ int RegAlloc::use(ValueId value) {
     give(r, root);
   }
   lock(v.reg);
+  tell({AllocEvent::Use, v.reg, 0, value, 0});
   return v.reg;
 }
 
@@ -271,6 +283,7 @@ int RegAlloc::use_mutable(ValueId value) {
     lock(r);
     value_in_[r] = ir::kNoValue;
     v.reg = -1;
+    tell({AllocEvent::Take, static_cast<int8_t>(r), 0, value, 0});
     return r;
   }
   if (v.reg < 0 && !dead(v) && !is_konst(root)) use(value);
@@ -280,6 +293,7 @@ int RegAlloc::use_mutable(ValueId value) {
   lock(r);
   if (v.reg >= 0) {
     if (r < 16 && ir::size_bytes(type(value)) <= 4) {
+      tell({AllocEvent::Copy, static_cast<int8_t>(r), 0, ir::kNoValue, static_cast<uint32_t>(v.reg)});
       c_.mov(reg32(r), reg32(v.reg));
     } else {
       copy(r, v.reg);
@@ -287,24 +301,28 @@ int RegAlloc::use_mutable(ValueId value) {
   } else {
     load(root, r);
   }
+  tell({AllocEvent::Take, static_cast<int8_t>(r), 0, value, 0});
   return r;
 }
 
 int RegAlloc::scratch() {
   const int r = allocate(kAllocatableGprs, kCallerSavedGprs);
   lock(r);
+  tell({AllocEvent::Clobber, static_cast<int8_t>(r), 0, ir::kNoValue, 0});
   return r;
 }
 
 int RegAlloc::scratch_xmm() {
   const int r = allocate(kAllXmms, kAllXmms);
   lock(r);
+  tell({AllocEvent::Clobber, static_cast<int8_t>(r), 0, ir::kNoValue, 0});
   return r;
 }
 
 int RegAlloc::result(ValueId v) {
   const int r = allocate_for(v);
   lock(r);
+  tell({AllocEvent::Clobber, static_cast<int8_t>(r), 0, ir::kNoValue, 0});
   return r;
 }
 
@@ -315,6 +333,7 @@ void RegAlloc::define(ValueId v, int reg, unsigned zero_from) {
   give(reg, v);
   lock(reg);
   touched_.push_back(v);
+  tell({AllocEvent::Define, static_cast<int8_t>(reg), 0, v, 0});
 }
 
 bool RegAlloc::in_memory(ValueId value, Xbyak::Address* out) {
@@ -323,9 +342,11 @@ bool RegAlloc::in_memory(ValueId value, Xbyak::Address* out) {
   const Type t = type(value);
   if (v.reg >= 0 || !dead(v) || is_konst(root) || (t != Type::I32 && t != Type::I64)) return false;
   if (v.spill >= 0) {
+    tell({AllocEvent::UseSpill, -1, spill_place(v), value, 0});
     *out = t == Type::I32 ? c_.dword[c_.rsp + v.spill * 8] : c_.qword[c_.rsp + v.spill * 8];
   } else {
     if (v.home == kNoSlot || ir::size_bytes(t) > ir::size_bytes(type(root))) return false;
+    tell({AllocEvent::UseSlot, -1, slot_map_.offset(v.home), value, 0});
     const Xbyak::RegExp at = c_.rbp + slot_map_.offset(v.home);
     *out = t == Type::I32 ? c_.dword[at] : c_.qword[at];
   }
@@ -336,6 +357,7 @@ bool RegAlloc::in_memory(ValueId value, Xbyak::Address* out) {
 void RegAlloc::alias(ValueId value, ValueId of) {
   const ValueId root = values_[of].root;
   values_[value].root = root;
+  tell({AllocEvent::Alias, -1, 0, value, of});
   ValueInfo& r = values_[root];
   r.last_use = std::max(r.last_use, values_[value].last_use);
   touched_.push_back(root);
@@ -358,6 +380,7 @@ void RegAlloc::fixed(int reg) {
   }
   free_ &= ~(1u << reg);
   lock(reg);
+  tell({AllocEvent::Clobber, static_cast<int8_t>(reg), 0, ir::kNoValue, 0});
 }
 
 void RegAlloc::move(ValueId value, int to) {
@@ -368,6 +391,7 @@ void RegAlloc::move(ValueId value, int to) {
   } else {
     load(root, to);
   }
+  tell({AllocEvent::Take, static_cast<int8_t>(to), 0, value, 0});
 }
 
 // --- pointers
@@ -434,6 +458,7 @@ void RegAlloc::save_for_call() {
       evict(r);
     }
   }
+  tell({AllocEvent::Call, -1, 0, ir::kNoValue, 0});
 }
 
 }  // namespace panda::x64

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "backend/x64/alloc_events.h"
 #include "backend/x64/assembler.h"
 #include "backend/x64/frame.h"
 #include "backend/x64/liveness.h"
@@ -25,7 +26,11 @@ class RegAlloc {
 
   void begin_unit(const ir::Unit& unit);
   void begin_block(const ir::Block& block, const AccessGroups& groups);
-  void begin_op(uint32_t index) { now_ = index; }
+  void set_listener(AllocListener* listener) { listener_ = listener; }  // may be null
+  void begin_op(uint32_t index) {
+    now_ = index;
+    tell({AllocEvent::Op, -1, 0, index, 0});
+  }
   void end_op();
 
   [[nodiscard]] const ValueInfo& info(ir::ValueId v) const { return values_[v]; }
@@ -85,6 +90,7 @@ class RegAlloc {
   };
   [[nodiscard]] size_t dirty_count() const { return dirty_.size(); }
   [[nodiscard]] Binding dirty(size_t i) const;
+  void tell_slow_path() const;  // the bindings that the op's slow path is told to write
   // How the slow path computes a lazy value now.
   void append_tokens(ir::ValueId lazy, std::vector<LazyToken>& out) const;
   // --- loops: a unit whose one block ends by branching back to it (guest_slots.cpp)
@@ -114,6 +120,9 @@ class RegAlloc {
   };
 
   [[nodiscard]] int find_pointer(uint16_t group) const;
+  void tell(const AllocEvent& event) const {
+    if (listener_ != nullptr) listener_->event(event);
+  }
   int allocate(uint32_t allowed, uint32_t preferred);
   int allocate_for(ir::ValueId root);
   void evict(int reg);
@@ -134,6 +143,7 @@ class RegAlloc {
   void copy(int to, int from);
 
   Assembler& c_;
+  AllocListener* listener_ = nullptr;
   const ir::Unit* unit_ = nullptr;
   uint32_t now_ = 0;
   Liveness liveness_;

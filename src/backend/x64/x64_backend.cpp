@@ -11,11 +11,13 @@
 #include <string>
 #include <utility>
 
+#include "backend/x64/alloc_checker.h"
 #include "backend/x64/code_area.h"
 #include "backend/x64/frame.h"
 #include "backend/x64/lower.h"
 #include "base/check.h"
 #include "exec/translation_unit.h"
+#include "ir/printer.h"
 
 namespace panda::x64 {
 namespace {
@@ -46,6 +48,10 @@ class X64Backend final : public exec::Backend {
   }
 
   [[nodiscard]] std::string_view name() const override { return "x64"; }
+  void set_verify(bool on) override {
+    checker_ = on ? std::make_unique<AllocChecker>() : nullptr;
+    lowering_.set_listener(checker_.get());
+  }
   bool compile(const ir::Unit& ir, exec::TranslationUnit& unit) override;
   exec::ExitInfo run(VcpuContext& cpu, exec::TranslationUnit& unit) override;
   void link(exec::TranslationUnit& from, uint32_t index, exec::TranslationUnit& to) override;
@@ -62,6 +68,7 @@ class X64Backend final : public exec::Backend {
   Assembler asm_;
   Thunks thunks_;
   Lowering lowering_;
+  std::unique_ptr<AllocChecker> checker_;  // null: nobody asked for it
   Enter enter_ = nullptr;
   Assembler::Offset first_unit_ = 0;
 
@@ -167,6 +174,14 @@ bool X64Backend::compile(const ir::Unit& ir, exec::TranslationUnit& unit) {
   if (area_.size() - start < 4096 + ir.insts.size() * kMaxBytesPerOp) return false;
   asm_.align(16);
   const Assembler::Offset entry = lowering_.run(ir, unit);
+  if (checker_ != nullptr) {
+    checker_->finish();
+    if (!checker_->problem().empty()) {
+      std::fprintf(stderr, "panda: register allocation of the unit at %#llx: %s\n%s",
+                   static_cast<unsigned long long>(unit.key.pc), checker_->problem().c_str(), ir::print(ir).c_str());
+      PANDA_CHECK(checker_->problem().empty());
+    }
+  }
   const std::vector<ExitJump>& exits = lowering_.exits();
   unit.backend_data = nullptr;
   if (!exits.empty()) {
