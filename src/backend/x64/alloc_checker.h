@@ -3,8 +3,9 @@
 // guest state wherever something may look (ends of blocks, helpers), and wherever a slow path may
 // leave it must be among what that is told to write.
 //
-// What it does not see: the emitters' own instructions between the events, and units that carry slots
-// round a loop in registers (from the loop's head on).
+// What it does not see: the emitters' own instructions between the events, F80 values and slots (they
+// live on the host's x87 stack, x87_stack.h), and units that carry slots round a loop in registers (from
+// the loop's head on).
 #pragma once
 
 #include <map>
