@@ -80,7 +80,9 @@ TEST_P(CheckTest, FindsNothingAndChangesNothing) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(X86, CheckTest, testing::Values("long", "rings", "smc", "strings", "tasks", "traps"),
+INSTANTIATE_TEST_SUITE_P(X86, CheckTest,
+                         testing::Values("avx", "debug", "faults", "fpu", "long", "random", "rings", "segments", "smc",
+                                         "strings", "tasks", "traps", "virtual"),
                          [](const auto& program) { return std::string(program.param); });
 
 void replace_op(ir::Unit& ir, ir::Op from, ir::Op to) {

@@ -26,7 +26,6 @@
 _start:
   ENTER_PROTECTED
   GATES
-  GATE 7, stub_7, 0x8e00
   movl %cr4, %eax
   orl $0x600, %eax               # OSFXSR, OSXMMEXCPT
   movl %eax, %cr4
@@ -120,7 +119,6 @@ _start:
   FAULT vmaskmovps %ymm1, %ymm2, %es:0x7f4
   EXIT
 
-STUB 7, 0
 HANDLERS
 .set LIMITED, 0x38                   # the DATA page's first 2 KiB
 TABLES
