@@ -75,11 +75,18 @@ bool is_conditional_jump(ZydisMnemonic m) {
   return name[0] == 'j';
 }
 
+// Neighbours among the 80-bit numbers, on both sides of a power of two as well.
 bool last_bit_differs(const MachineState& a, const MachineState& b, size_t at) {
-  uint64_t x, y;
-  std::memcpy(&x, &a.fx[at], 8);
-  std::memcpy(&y, &b.fx[at], 8);
-  return std::equal(&a.fx[at + 8], &a.fx[at + 10], &b.fx[at + 8]) && (x - y == 1 || y - x == 1);
+  __extension__ typedef unsigned __int128 Wide;
+  const auto position = [at](const MachineState& s) {
+    uint64_t mantissa;
+    uint16_t exponent;
+    std::memcpy(&mantissa, &s.fx[at], 8);
+    std::memcpy(&exponent, &s.fx[at + 8], 2);
+    return (Wide{exponent} << 63) + (mantissa & ~uint64_t{0} >> 1);
+  };
+  const Wide x = position(a), y = position(b);
+  return x - y == 1 || y - x == 1;
 }
 
 // A gather that was interrupted: the manual sets the masks of what remains to all ones and clears the others before
@@ -167,7 +174,7 @@ void forgive(const Form& form, const Encoded& code, const MachineState& before, 
     case ZYDIS_MNEMONIC_FPATAN:
       // Approximations: the last bit, whether it was rounded up, and whether an exact result counts as one.
       for (const size_t at : {size_t{32}, size_t{48}}) {
-        if (last_bit_differs(ours.state, host.state, at)) std::copy_n(&ours.state.fx[at], 8, &host.state.fx[at]);
+        if (last_bit_differs(ours.state, host.state, at)) std::copy_n(&ours.state.fx[at], 10, &host.state.fx[at]);
       }
       take_status(x86::kFpC1 | x86::kFpPE);
       if ((before.fx[0] & x86::kFpPE) == 0) take_status(x86::kFpES | x86::kFpB);
@@ -220,7 +227,8 @@ bool host_differs(ZydisMnemonic m) {
                                         M(FSINCOS),   M(FPTAN),    M(FPATAN),    M(CVTPI2PS), M(CVTPS2PI),
                                         M(CVTTPS2PI), M(CVTPD2PI), M(CVTTPD2PI), M(CVTPI2PD), M(SHA1RNDS4),
                                         M(SHA1NEXTE), M(SHA1MSG1), M(SHA1MSG2),  M(SHA256RNDS2), M(SHA256MSG1),
-                                        M(SHA256MSG2)};
+                                        M(SHA256MSG2), M(VAESENC), M(VAESENCLAST), M(VAESDEC), M(VAESDECLAST),
+                                        M(VPCLMULQDQ)};
 #undef M
   return std::ranges::find(kOnes, m) != std::end(kOnes);
 }
