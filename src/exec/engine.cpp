@@ -85,7 +85,7 @@ void Engine::invalidate_code(uint64_t phys, uint64_t size) noexcept {
 
 void Engine::mappings_changed() noexcept { cache_->jumps().forget_all(); }
 
-void Engine::local_mappings_changed() noexcept { cache_->jumps().forget_local(); }
+void Engine::space_changed(uint64_t id) noexcept { cache_->jumps().enter_space(id); }
 
 bool Engine::compile(TranslationUnit& unit) {
   if (verify_) {

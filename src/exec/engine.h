@@ -83,7 +83,7 @@ class Engine : public CodeObserver {
   bool overlaps_code(uint64_t phys, uint64_t size) noexcept override;
   void invalidate_code(uint64_t phys, uint64_t size) noexcept override;
   void mappings_changed() noexcept override;
-  void local_mappings_changed() noexcept override;
+  void space_changed(uint64_t id) noexcept override;
 
  private:
   TranslationUnit* find_or_translate(uint32_t variant);

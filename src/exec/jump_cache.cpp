@@ -3,29 +3,17 @@
 namespace panda::exec {
 namespace {
 
-constexpr uint8_t kLocal = 1, kGlobal = 2;
 constexpr size_t kEntries = size_t{1} << kJumpCacheBits;
 
 }  // namespace
 
-void JumpCache::exchange(const Mode& mode) {
-  size_t at = 0, oldest = 0;
-  while (at < kTables && (tables_[at] == nullptr || modes_[at] != mode)) at++;
-  if (at == kTables) {
-    for (size_t i = 0; i < kTables; i++) {
-      if (last_selected_[i] < last_selected_[oldest]) oldest = i;
-    }
-    at = oldest;
-    modes_[at] = mode;
-    if (tables_[at] == nullptr) {
-      tables_[at] = std::make_unique<Table>();
-      Table& fresh = *tables_[at];
-      fresh.entries = empty_jumps();
-      fresh.units.resize(kEntries);
-      fresh.listed.resize(kEntries);
-    }
-    clear(*tables_[at], tables_[at]->local, kLocal);
-    clear(*tables_[at], tables_[at]->global, kGlobal);
+void JumpCache::exchange(uint64_t pc_base, uint64_t flags) {
+  size_t at = successor_[current_index_];
+  if (!fits(at, pc_base, flags)) {
+    at = 0;
+    while (at < kTables && !fits(at, pc_base, flags)) at++;
+    if (at == kTables) at = take_over(pc_base, flags);
+    successor_[current_index_] = at;
   }
   last_selected_[at] = ++selections_;
   current_index_ = at;
@@ -33,14 +21,36 @@ void JumpCache::exchange(const Mode& mode) {
   cpu_.jump_cache = current_->entries.data();
 }
 
+// The table that was not selected for the longest time, emptied.
+size_t JumpCache::take_over(uint64_t pc_base, uint64_t flags) {
+  size_t oldest = 0;
+  bool shared = true;  // no other address space has one of this mode for itself
+  for (size_t i = 0; i < kTables; i++) {
+    if (last_selected_[i] < last_selected_[oldest]) oldest = i;
+  }
+  for (size_t i = 0; i < kTables; i++) {
+    if (i != oldest && places_[i].of_mode(pc_base, flags)) shared = false;
+  }
+  if (tables_[oldest] == nullptr) {
+    tables_[oldest] = std::make_unique<Table>();
+    Table& fresh = *tables_[oldest];
+    fresh.entries = empty_jumps();
+    fresh.units.resize(kEntries);
+    fresh.listed.resize(kEntries);
+  }
+  clear(*tables_[oldest]);
+  places_[oldest] = {true, pc_base, flags, shared ? kShared : space_};
+  return oldest;
+}
+
 void JumpCache::remember(TranslationUnit& unit, bool global) {
   const uint64_t pc = unit.key.pc - unit.key.pc_base;
   const uint64_t index = jump_cache_index(pc);
-  const uint8_t kind = global ? kGlobal : kLocal;
   Table& t = *current_;
-  if ((t.listed[index] & kind) == 0) {
-    t.listed[index] = static_cast<uint8_t>(t.listed[index] | kind);
-    (global ? t.global : t.local).push_back(static_cast<uint32_t>(index));
+  if (!global) places_[current_index_].space = space_;
+  if (t.listed[index] == 0) {
+    t.listed[index] = 1;
+    t.filled.push_back(static_cast<uint32_t>(index));
   }
   t.entries[index] = {pc, unit.code};
   t.units[index] = &unit;
@@ -49,32 +59,32 @@ void JumpCache::remember(TranslationUnit& unit, bool global) {
 // The entry stays listed as used: an empty one is cleared again without harm.
 void JumpCache::forget_unit(const TranslationUnit& unit) {
   const uint64_t index = jump_cache_index(unit.key.pc - unit.key.pc_base);
-  for (auto& t : tables_) {
-    if (t == nullptr || t->units[index] != &unit) continue;
-    t->entries[index] = empty_jump(index);
-    t->units[index] = nullptr;
+  for (size_t i = 0; i < kTables; i++) {
+    if (!places_[i].of_mode(unit.key.pc_base, unit.key.flags)) continue;
+    Table& t = *tables_[i];
+    if (t.units[index] != &unit) continue;
+    t.entries[index] = empty_jump(index);
+    t.units[index] = nullptr;
   }
 }
 
-void JumpCache::clear(Table& table, std::vector<uint32_t>& list, uint8_t kind) {
-  for (const uint32_t index : list) {
+void JumpCache::clear(Table& table) {
+  for (const uint32_t index : table.filled) {
     table.entries[index] = empty_jump(index);
     table.units[index] = nullptr;
-    table.listed[index] = static_cast<uint8_t>(table.listed[index] & ~kind);
+    table.listed[index] = 0;
   }
-  list.clear();
-}
-
-void JumpCache::forget_local() {
-  for (auto& t : tables_) {
-    if (t != nullptr) clear(*t, t->local, kLocal);
-  }
+  table.filled.clear();
 }
 
 void JumpCache::forget_all() {
-  forget_local();
-  for (auto& t : tables_) {
-    if (t != nullptr) clear(*t, t->global, kGlobal);
+  for (size_t i = 0; i < kTables; i++) {
+    if (!places_[i].used) continue;
+    clear(*tables_[i]);
+    places_[i].space = kShared;
+    if (i == current_index_) continue;
+    places_[i].used = false;
+    last_selected_[i] = 0;
   }
 }
 

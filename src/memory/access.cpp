@@ -139,7 +139,7 @@ bool store_guest(VcpuContext& cpu, uint64_t address, unsigned size, ir::MemInfo 
       if (!memory.is_code_page(p.entry->phys_page)) {
         // The translations of this page are gone.
         if (memory.watch() == nullptr && !cpu.watched(p.address & kPageMask, kPageSize)) {
-          p.entry->write_tag &= ~kTlbSlow;
+          memory.make_stores_fast(*p.entry);
         }
       } else if (observer != nullptr && observer->overlaps_code(p.phys(), p.size)) {
         if (cpu.exact == 0) {

@@ -87,11 +87,11 @@ bool GuestMemory::write(GuestPhysAddr address, const void* data, uint64_t size) 
 void GuestMemory::set_watch(MemoryWatch* watch) {
   watch_ = watch;
   if (watch == nullptr) return;  // tags that are slow for no reason any more: see access.cpp
-  for (ModeTables& t : tables_) {
-    for (TlbEntry& e : std::span(t.entries, kTlbEntries)) {
-      if ((e.write_tag & ~kPageMask) == 0) e.write_tag |= kTlbSlow;
-    }
-  }
+  const auto make_slow = [](TlbEntry& e) {
+    if ((e.write_tag & ~kPageMask) == 0) e.write_tag |= kTlbSlow;
+  };
+  if (entries_ != nullptr) std::for_each_n(entries_, kMmuModes * kTlbEntries, make_slow);
+  for (AddressSpace& space : spaces_) std::ranges::for_each(space.entries, make_slow);
 }
 
 bool GuestMemory::is_code_page(uint64_t phys_page) const {
@@ -106,14 +106,23 @@ void GuestMemory::mark_code_page(VcpuContext&, uint64_t phys_page) {
   if ((flags & kCodePage) != 0) return;
   flags = static_cast<uint8_t>(flags | kCodePage);
   // Stores that were inlined before the page held code must be seen from now on.
-  for (ModeTables& t : tables_) {
-    for (const auto* list : {&t.filled, &t.filled_globally}) {
-      for (uint32_t index : *list) {
-        TlbEntry& e = t.entries[index];
-        if (e.phys_page == phys_page && (e.write_tag & ~kPageMask) == 0) e.write_tag |= kTlbSlow;
-      }
-    }
+  const auto make_slow = [phys_page](TlbEntry& e) {
+    if (e.phys_page == phys_page && (e.write_tag & ~kPageMask) == 0) e.write_tag |= kTlbSlow;
+  };
+  for (const uint32_t slot : filled_globally_) make_slow(entries_[slot]);
+  if (active_ == nullptr) return;
+  for (const AddressSpace::Page& p : active_->pages) make_slow(entries_[p.slot]);
+  for (AddressSpace& space : spaces_) {
+    for (TlbEntry& e : space.entries) make_slow(e);
   }
+}
+
+void GuestMemory::make_stores_fast(TlbEntry& entry) {
+  entry.write_tag &= ~kTlbSlow;
+  const uint16_t position = position_[slot_of(entry)];
+  if (position == 0) return;
+  TlbEntry& kept = active_->entries[position - 1u];
+  if (kept.write_tag == (entry.write_tag | kTlbSlow)) kept.write_tag = entry.write_tag;
 }
 
 void GuestMemory::clear_code_page(uint64_t phys_page) {
@@ -125,98 +134,150 @@ void GuestMemory::clear_code_page(uint64_t phys_page) {
 }
 
 void GuestMemory::attach(VcpuContext& cpu) {
+  static_assert(sizeof cpu.tlb == sizeof(TlbEntry) * kMmuModes * kTlbEntries);
   cpu.memory = this;
-  tables_.resize(kMmuModes);
-  for (unsigned mode = 0; mode < kMmuModes; mode++) {
-    tables_[mode].entries = cpu.tlb[mode].entries;
-    std::fill_n(tables_[mode].entries, kTlbEntries, TlbEntry{});
-    tables_[mode].listed.assign(kTlbEntries, 0);
-    tables_[mode].fetch.assign(kFetchEntries, FetchEntry{});
+  entries_ = cpu.tlb[0].entries;
+  std::fill_n(entries_, kMmuModes * kTlbEntries, TlbEntry{});
+  position_.assign(kMmuModes * kTlbEntries, 0);
+  listed_globally_.assign(kMmuModes * kTlbEntries, 0);
+  filled_globally_.clear();
+  tables_.assign(kMmuModes, {});
+  for (ModeTables& t : tables_) t.fetch.assign(kFetchEntries, FetchEntry{});
+  spaces_.assign(kSpaces, {});
+  active_ = &spaces_[0];
+  renew(*active_);
+}
+
+void GuestMemory::clear_active_entries() {
+  for (const AddressSpace::Page& p : active_->pages) {
+    entries_[p.slot] = TlbEntry{};
+    position_[p.slot] = 0;
   }
 }
 
-// Each index is listed once per kind, so a list never grows beyond the table.
-void GuestMemory::clear_listed(ModeTables& tables, std::vector<uint32_t>& list, uint8_t kind) {
-  for (uint32_t index : list) {
-    tables.entries[index] = TlbEntry{};
-    tables.listed[index] = static_cast<uint8_t>(tables.listed[index] & ~kind);
+void GuestMemory::clear_fetch_fronts() {
+  for (ModeTables& t : tables_) {
+    if (t.fetch_filled.size() == kFetchEntries) {  // it may lack some
+      std::fill(t.fetch.begin(), t.fetch.end(), FetchEntry{});
+    } else {
+      for (uint32_t index : t.fetch_filled) t.fetch[index] = FetchEntry{};
+    }
+    t.fetch_filled.clear();
   }
-  list.clear();
-}
-
-void GuestMemory::clear_fetch_front(ModeTables& tables) {
-  if (tables.fetch_filled.size() == kFetchEntries) {  // it may lack some
-    std::fill(tables.fetch.begin(), tables.fetch.end(), FetchEntry{});
-  } else {
-    for (uint32_t index : tables.fetch_filled) tables.fetch[index] = FetchEntry{};
-  }
-  tables.fetch_filled.clear();
 }
 
 void GuestMemory::save_tlb(TlbImage& out) const {
-  out.modes_.resize(tables_.size());
-  for (size_t mode = 0; mode < tables_.size(); mode++) {
-    const ModeTables& from = tables_[mode];
-    TlbImage::OneMode& to = out.modes_[mode];
-    to.filled = from.filled;
-    to.filled_globally = from.filled_globally;
-    if (from.filled.empty() && from.filled_globally.empty()) continue;
-    to.entries.assign(from.entries, from.entries + kTlbEntries);
-    to.listed = from.listed;
-  }
+  out.entries_.assign(entries_, entries_ + kMmuModes * kTlbEntries);
+  out.position_ = position_;
+  out.filled_globally_ = filled_globally_;
+  out.listed_globally_ = listed_globally_;
+  out.spaces_ = spaces_;
+  out.active_ = static_cast<size_t>(active_ - spaces_.data());
+  out.entered_ = entered_;
 }
 
 void GuestMemory::restore_tlb(const TlbImage& image) {
-  for (unsigned mode = 0; mode < tables_.size(); mode++) {
-    ModeTables& to = tables_[mode];
-    const TlbImage::OneMode& from = image.modes_[mode];
-    clear_listed(to, to.filled, kLocal);
-    clear_listed(to, to.filled_globally, kGlobal);
-    to.filled = from.filled;
-    to.filled_globally = from.filled_globally;
-    if (from.filled.empty() && from.filled_globally.empty()) continue;
-    std::copy(from.entries.begin(), from.entries.end(), to.entries);
-    to.listed = from.listed;
-  }
+  std::copy(image.entries_.begin(), image.entries_.end(), entries_);
+  position_ = image.position_;
+  filled_globally_ = image.filled_globally_;
+  listed_globally_ = image.listed_globally_;
+  spaces_ = image.spaces_;
+  active_ = &spaces_[image.active_];
+  entered_ = image.entered_;
+  if (observer_ != nullptr) observer_->space_changed(active_->id);
 }
 
 void GuestMemory::flush_tlb(VcpuContext&) {
   if (watch_ != nullptr) watch_->before_flush();
-  for (ModeTables& t : tables_) {
-    clear_listed(t, t.filled, kLocal);
-    clear_listed(t, t.filled_globally, kGlobal);
-    clear_fetch_front(t);
-    t.fetched.clear();
-    t.fetched_globally.clear();
+  clear_active_entries();
+  for (const uint32_t slot : filled_globally_) {
+    entries_[slot] = TlbEntry{};
+    listed_globally_[slot] = 0;
   }
-  if (observer_ != nullptr) observer_->mappings_changed();
+  filled_globally_.clear();
+  clear_fetch_fronts();
+  for (ModeTables& t : tables_) t.fetched_globally.clear();
+  for (AddressSpace& space : spaces_) {
+    space.clear_pages();
+    space.clear_fetched();
+    space.named = false;
+    space.last_entered = 0;
+  }
+  renew(*active_);
+  if (observer_ != nullptr) {
+    observer_->mappings_changed();
+    observer_->space_changed(active_->id);
+  }
 }
 
 void GuestMemory::flush_tlb_local(VcpuContext&) {
   if (watch_ != nullptr) watch_->before_flush();
-  for (ModeTables& t : tables_) {
-    clear_listed(t, t.filled, kLocal);
-    clear_fetch_front(t);
-    t.fetched.clear();
+  clear_active_entries();
+  clear_fetch_fronts();
+  active_->clear_pages();
+  active_->clear_fetched();
+  renew(*active_);
+  if (observer_ != nullptr) observer_->space_changed(active_->id);
+}
+
+// The space of that name, or the one that has not been active for the longest time, emptied.
+AddressSpace& GuestMemory::space_for(const AddressSpace::Key& key) {
+  AddressSpace* oldest = &spaces_[0];
+  for (AddressSpace& space : spaces_) {
+    if (space.named && space.key == key) return space;
+    if (space.last_entered < oldest->last_entered) oldest = &space;
   }
-  if (observer_ != nullptr) observer_->local_mappings_changed();
+  oldest->clear_pages();
+  oldest->clear_fetched();
+  oldest->named = true;
+  oldest->key = key;
+  renew(*oldest);
+  return *oldest;
+}
+
+void GuestMemory::enter_space(VcpuContext&, const AddressSpace::Key& key) {
+  if (watch_ != nullptr) watch_->before_flush();
+  clear_active_entries();
+  clear_fetch_fronts();
+  if (!active_->named) {
+    active_->clear_pages();
+    active_->clear_fetched();
+    active_->last_entered = 0;
+  } else if (!active_->put_away()) {
+    renew(*active_);
+  }
+  AddressSpace& space = space_for(key);
+  if (!space.refresh()) renew(space);
+  space.last_entered = ++entered_;
+  active_ = &space;
+  for (size_t i = 0; i < space.pages.size(); i++) {
+    const uint32_t slot = space.pages[i].slot;
+    entries_[slot] = space.entries[i];
+    position_[slot] = static_cast<uint16_t>(i + 1);
+  }
+  if (observer_ != nullptr) observer_->space_changed(space.id);
 }
 
 void GuestMemory::flush_tlb_page(VcpuContext& cpu, uint64_t address) {
   const uint64_t page = address & kPageMask;
-  bool had_code = false;
+  bool had_code = false, had_global_code = false;
   for (unsigned mode = 0; mode < kMmuModes; mode++) {
     TlbEntry& e = cpu.tlb[mode].at(address);
     if (watch_ != nullptr) watch_->before_fill(address, mode);
-    // The index stays listed: clearing it once more is harmless.
+    // It stays listed: clearing it once more is harmless, and so is what the active space keeps of it,
+    // which comes back only where the page tables say the same.
     if ((e.read_tag & kPageMask) == page || (e.write_tag & kPageMask) == page) e = TlbEntry{};
     ModeTables& tables = tables_[mode];
     FetchEntry& f = tables.fetch[(address >> kPageBits) % kFetchEntries];
     if (f.tag == page) f = FetchEntry{};
-    had_code |= tables.fetched.erase(page) + tables.fetched_globally.erase(page) != 0;
+    had_code |= active_->fetched[mode].erase(page) != 0;
+    had_global_code |= tables.fetched_globally.erase(page) != 0;
   }
   // What was never fetched from has no place in a jump cache.
-  if (had_code && observer_ != nullptr) observer_->mappings_changed();
+  if (had_code) renew(*active_);
+  if (observer_ == nullptr) return;
+  if (had_global_code) observer_->mappings_changed();
+  if (had_code || had_global_code) observer_->space_changed(active_->id);
 }
 
 TlbEntry* GuestMemory::fill(VcpuContext& cpu, uint64_t address, Access access, unsigned mode) noexcept {
@@ -226,13 +287,6 @@ TlbEntry* GuestMemory::fill(VcpuContext& cpu, uint64_t address, Access access, u
   const uint64_t page = address & kPageMask;
   fills_++;
   TlbEntry& e = cpu.tlb[mode].at(address);
-  ModeTables& tables = tables_[mode];
-  const auto index = static_cast<uint32_t>(&e - tables.entries);
-  const uint8_t kind = t.global ? kGlobal : kLocal;
-  if ((tables.listed[index] & kind) == 0) {
-    tables.listed[index] = static_cast<uint8_t>(tables.listed[index] | kind);
-    (t.global ? tables.filled_globally : tables.filled).push_back(index);
-  }
   const uint8_t* ram = host(GuestPhysAddr(t.phys), kPageSize);
   uint64_t slow = ram == nullptr ? kTlbSlow | kTlbMmio : 0;
   if (cpu.watched(page, kPageSize)) slow |= kTlbSlow;
@@ -241,7 +295,32 @@ TlbEntry* GuestMemory::fill(VcpuContext& cpu, uint64_t address, Access access, u
   e.write_tag = t.writable ? page | slow | (see_stores ? kTlbSlow : 0) : ~uint64_t{0};
   e.addend = ram == nullptr ? 0 : reinterpret_cast<uintptr_t>(ram) - page;
   e.phys_page = t.phys;
+  const uint32_t slot = slot_of(e);
+  if (t.global) {
+    if (listed_globally_[slot] == 0) filled_globally_.push_back(slot);
+    listed_globally_[slot] = 1;
+  } else {
+    list_locally(slot, e, t);
+  }
   return &e;
+}
+
+void GuestMemory::list_locally(uint32_t slot, const TlbEntry& e, const Translation& t) {
+  AddressSpace& space = *active_;
+  AddressSpace::Page page{slot, true, {}};
+  page.kept = space.words.note(t, page.path);
+  uint16_t& position = position_[slot];
+  if (position == 0) {
+    space.entries.push_back(e);
+    space.pages.push_back(page);
+    position = static_cast<uint16_t>(space.pages.size());
+  } else {
+    AddressSpace::Page& old = space.pages[position - 1u];
+    space.not_kept -= old.kept ? 0 : 1;
+    space.entries[position - 1u] = e;
+    old = page;
+  }
+  space.not_kept += page.kept ? 0 : 1;
 }
 
 TlbEntry* GuestMemory::lookup(VcpuContext& cpu, uint64_t address, Access access, unsigned mode) noexcept {
@@ -253,18 +332,26 @@ TlbEntry* GuestMemory::lookup(VcpuContext& cpu, uint64_t address, Access access,
 
 bool GuestMemory::fetch(VcpuContext& cpu, uint64_t address, unsigned mode, uint64_t& phys) noexcept {
   ModeTables& tables = tables_[mode];
+  AddressSpace& space = *active_;
   const auto index = static_cast<uint32_t>((address >> kPageBits) % kFetchEntries);
   FetchEntry& f = tables.fetch[index];
   if (f.tag != (address & kPageMask)) {
     const uint64_t page = address & kPageMask;
     Translation t;
-    if (const auto local = tables.fetched.find(page); local != tables.fetched.end()) {
-      t.phys = local->second;
+    if (const auto local = space.fetched[mode].find(page); local != space.fetched[mode].end()) {
+      t.phys = local->second.phys;
     } else if (const auto global = tables.fetched_globally.find(page); global != tables.fetched_globally.end()) {
       t.phys = global->second;
     } else {
       if (!mmu_->translate(cpu, address, Access::Fetch, mode, false, t)) return false;
-      (t.global ? tables.fetched_globally : tables.fetched).emplace(page, t.phys);
+      if (t.global) {
+        tables.fetched_globally.emplace(page, t.phys);
+      } else {
+        AddressSpace::Fetched fetched{t.phys, true, {}};
+        fetched.kept = space.fetch_words.note(t, fetched.path);
+        space.fetched_not_kept += fetched.kept ? 0 : 1;
+        space.fetched[mode].emplace(page, fetched);
+      }
     }
     if (f.tag == ~uint64_t{0} && tables.fetch_filled.size() < kFetchEntries) tables.fetch_filled.push_back(index);
     f = {page, t.phys};

@@ -13,6 +13,7 @@
 
 #include "base/result.h"
 #include "base/types.h"
+#include "memory/address_space.h"
 #include "memory/memory_watch.h"
 #include "memory/mmu.h"
 #include "memory/vcpu_context.h"
@@ -28,8 +29,9 @@ class CodeObserver {
   virtual void invalidate_code(uint64_t phys, uint64_t size) noexcept = 0;
   // Virtual mappings were flushed: what was looked up by virtual address must be looked up again.
   virtual void mappings_changed() noexcept {}
-  // The same, but global pages keep their mappings.
-  virtual void local_mappings_changed() noexcept { mappings_changed(); }
+  // Another address space is active: global pages keep their mappings, and so does what was looked up
+  // while the space had the same id.
+  virtual void space_changed(uint64_t /*id*/) noexcept { mappings_changed(); }
 };
 
 // Sees each write() that changed RAM (a recorder logs it). Not called for the CPU's own stores.
@@ -82,21 +84,25 @@ class GuestMemory {
   [[nodiscard]] Mmu* mmu() { return mmu_; }
   void attach(VcpuContext& cpu);  // before any access; one CPU
   void flush_tlb(VcpuContext& cpu);
-  void flush_tlb_local(VcpuContext& cpu);  // all but global pages: another address space
+  void flush_tlb_local(VcpuContext& cpu);  // all but global pages
+  // The page table base was loaded: drops all but global pages, except where nothing could tell.
+  void enter_space(VcpuContext& cpu, const AddressSpace::Key& key);
   void flush_tlb_page(VcpuContext& cpu, uint64_t address);
   // The entry that permits `access` to the page of `address`, filled where needed; nullptr with the
   // guest's fault raised.
   TlbEntry* lookup(VcpuContext& cpu, uint64_t address, Access access, unsigned mode) noexcept;
   // How often an entry was filled, and so maybe another one evicted.
   [[nodiscard]] uint64_t fills() const { return fills_; }
+  // Stores through the entry need not be looked at any more.
+  void make_stores_fast(TlbEntry& entry);
   // Physical address of an instruction fetch; false with the fault raised.
   bool fetch(VcpuContext& cpu, uint64_t address, unsigned mode, uint64_t& phys) noexcept;
   // The data TLBs as they are, and back to that: for who runs something twice. What was fetched from
-  // stays as it is.
+  // globally stays as it is.
   class TlbImage;
   void save_tlb(TlbImage& out) const;
   void restore_tlb(const TlbImage& image);
-  // Has the page been fetched from, and would its mapping outlive flush_tlb_local()?
+  // Has the page been fetched from, and would its mapping outlive enter_space()?
   [[nodiscard]] bool fetched_globally(uint64_t address, unsigned mode) const;
 
  private:
@@ -108,30 +114,34 @@ class GuestMemory {
     uint64_t tag = ~uint64_t{0};
     uint64_t phys_page = 0;
   };
+  // What is not of the active space.
   struct ModeTables {
-    TlbEntry* entries = nullptr;  // VcpuContext::tlb's
-    // Indices to clear at a flush, those of global pages by themselves; full: clear all. One that has
-    // been both is in both.
-    std::vector<uint32_t> filled;
-    std::vector<uint32_t> filled_globally;
-    std::vector<uint8_t> listed;    // by index: kLocal, kGlobal
-    std::vector<FetchEntry> fetch;  // a front to `fetched`
+    std::vector<FetchEntry> fetch;  // a front to the spaces' and the global fetched pages
     std::vector<uint32_t> fetch_filled;
-    // Every page fetched from since the last flush. It evicts nothing, because how often a page is
-    // looked up depends on chaining and unit sizes: a walk that one back end made and another did
-    // not would set an accessed bit in one of them alone.
-    std::unordered_map<uint64_t, uint64_t> fetched;
     std::unordered_map<uint64_t, uint64_t> fetched_globally;
   };
-  static constexpr uint8_t kLocal = 1, kGlobal = 2;
-  static void clear_listed(ModeTables& tables, std::vector<uint32_t>& list, uint8_t kind);
-  static void clear_fetch_front(ModeTables& tables);
+  static constexpr size_t kSpaces = 16;
+
+  void clear_active_entries();
+  void list_locally(uint32_t slot, const TlbEntry& e, const Translation& t);
+  void clear_fetch_fronts();
+  void renew(AddressSpace& space) { space.id = ++last_space_id_; }
+  AddressSpace& space_for(const AddressSpace::Key& key);
+  [[nodiscard]] uint32_t slot_of(const TlbEntry& e) const { return static_cast<uint32_t>(&e - entries_); }
 
   uint8_t* ram_ = nullptr;
   uint64_t size_ = 0;
   std::vector<RamRange> ranges_;
   std::vector<uint8_t> page_flags_;  // by RAM page number
   std::vector<ModeTables> tables_;   // by MMU mode
+  TlbEntry* entries_ = nullptr;      // VcpuContext::tlb's, over all modes
+  std::vector<uint16_t> position_;   // by slot: one above the index in the active space's pages, or 0
+  std::vector<uint32_t> filled_globally_;  // slots that have held global pages
+  std::vector<uint8_t> listed_globally_;   // by slot
+  std::vector<AddressSpace> spaces_;
+  AddressSpace* active_ = nullptr;
+  uint64_t last_space_id_ = 0;
+  uint64_t entered_ = 0;
   uint64_t fills_ = 0;
   CodeObserver* observer_ = nullptr;
   DmaObserver* dma_observer_ = nullptr;
@@ -144,12 +154,13 @@ class GuestMemory {
 
 class GuestMemory::TlbImage {
   friend class GuestMemory;
-  struct OneMode {
-    std::vector<TlbEntry> entries;
-    std::vector<uint32_t> filled, filled_globally;
-    std::vector<uint8_t> listed;
-  };
-  std::vector<OneMode> modes_;
+  std::vector<TlbEntry> entries_;
+  std::vector<uint16_t> position_;
+  std::vector<uint32_t> filled_globally_;
+  std::vector<uint8_t> listed_globally_;
+  std::vector<AddressSpace> spaces_;
+  size_t active_ = 0;
+  uint64_t entered_ = 0;
 };
 
 }  // namespace panda

@@ -13,7 +13,17 @@ struct Translation {
   uint64_t phys = 0;      // physical address of the page (4 KiB granule of whatever size it is)
   bool readable = false;  // what further accesses by the same mode may do without asking again;
   bool writable = false;  // writable only where the dirty bit is set already
-  bool global = false;    // GuestMemory::flush_tlb_local() keeps it
+  bool global = false;    // GuestMemory::enter_space() keeps it
+  // The page table entries that say so, in RAM, as they are after the walk. Not for probes.
+  static constexpr unsigned kMaxSteps = 4;
+  struct Step {
+    const uint8_t* host;
+    uint64_t value;
+  };
+  bool may_be_kept = true;  // for when its address space becomes active again
+  uint8_t step_bytes = 8;   // 4 or 8
+  uint8_t step_count = 0;
+  Step steps[kMaxSteps] = {};
 };
 
 class Mmu {

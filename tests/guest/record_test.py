@@ -50,6 +50,19 @@ class Record(guest.GuestTest):
         self.replay_everywhere("work", digest)
         self.assert_agrees("again", second)
 
+    def test_with_isolated_page_tables(self):
+        """Each system call loads CR3 twice; the replay begins without the address spaces that the guest had lately."""
+        with guest.Guest(cwd=self.work, append="pti=on") as g:
+            g.boot()
+            g.command("ls / | wc -l")
+            g.monitor("begin_record isolated")
+            self.assertEqual(g.command("i=0; while [ $i -lt 40 ]; do i=$((i+$(echo 1))); done; ls /proc | wc -l; echo $i")
+                             .split()[-1], "40")
+            g.monitor("end_record")
+            digest = self.recorded_digest(g.stderr(), "isolated", "end_record")
+        self.assert_agrees("isolated", digest)
+        self.assert_agrees("isolated", digest, "--backend=interp", seconds=300)
+
     def test_from_the_first_instruction_to_power_off(self):
         """Without the host's clock two runs with the same input write the same log, byte for byte."""
         command = guest.shell_command("seq 1 500 | md5sum; sleep 1; date; poweroff -f")

@@ -69,13 +69,11 @@ bool write_cr0(Cpu cpu, uint64_t value) {
     efer &= ~kEferLma;
   }
   const uint64_t changed = value ^ old;
-  if ((changed & (kCr0Pg | kCr0Cd | kCr0Nw)) != 0 && pae_paging(value, cpu.cr(4), efer) &&
-      !load_pdptes(cpu, cpu.cr(3))) {
-    return false;
-  }
+  const bool reads_pdptes = (changed & (kCr0Pg | kCr0Cd | kCr0Nw)) != 0 && pae_paging(value, cpu.cr(4), efer);
+  if (reads_pdptes && !load_pdptes(cpu, cpu.cr(3))) return false;
   s.efer = efer;
   cpu.set_cr(0, value);
-  if ((changed & (kCr0Pg | kCr0Wp | kCr0Pe)) != 0) flush_translations(cpu);
+  if ((changed & (kCr0Pg | kCr0Wp | kCr0Pe)) != 0 || reads_pdptes) flush_translations(cpu);
   update_hflags(cpu);
   return true;
 }
@@ -117,7 +115,7 @@ bool load_cr3(Cpu cpu, uint64_t value) noexcept {
   } else {
     cpu.set_cr(3, value);
   }
-  flush_local_translations(cpu);
+  enter_address_space(cpu);
   return true;
 }
 

@@ -3,6 +3,7 @@
 // A walk reads the entries from RAM; one that lies elsewhere counts as having reserved bits set.
 // Permissions are collected over the levels, and accessed and dirty bits are written only when the
 // access is permitted, so that a fault changes nothing but CR2.
+#include <algorithm>
 #include <cstring>
 
 #include "guest/x86/cpuid.h"
@@ -60,7 +61,7 @@ class Walker {
   }
 
  private:
-  static constexpr unsigned kMaxLevels = 4;
+  static constexpr unsigned kMaxLevels = Translation::kMaxSteps;
 
   bool fault(unsigned bits) {
     if (probe_) return false;
@@ -81,6 +82,7 @@ class Walker {
     if ((pte & kPresent) == 0) return fault(0);
     hosts_[levels_] = host;
     levels_++;
+    entry_bytes_ = bytes;
     writable_ = writable_ && (pte & kWrite) != 0;
     user_ = user_ && (pte & kUser) != 0;
     return true;
@@ -174,7 +176,20 @@ class Walker {
     out.readable = readable;
     out.writable = writable && dirty_;
     out.global = global_;
+    if (!probe_) note_steps(out);
     return true;
+  }
+
+  void note_steps(Translation& out) const {
+    // Where user space has large pages is forgotten when CR3 is loaded, so INVLPG would not find them.
+    out.may_be_kept = page_mask_ <= 0xfff || large_page_slot(address_) != 0;
+    out.step_bytes = static_cast<uint8_t>(entry_bytes_);
+    out.step_count = static_cast<uint8_t>(levels_);
+    for (unsigned i = 0; i < levels_; i++) {
+      out.steps[i].host = hosts_[i];
+      out.steps[i].value = 0;
+      std::memcpy(&out.steps[i].value, hosts_[i], entry_bytes_);
+    }
   }
 
   void set_bits(uint8_t* host, uint64_t bits) const {
@@ -193,7 +208,7 @@ class Walker {
   uint64_t address_ = 0;
 
   uint8_t* hosts_[kMaxLevels] = {};
-  unsigned levels_ = 0;
+  unsigned levels_ = 0, entry_bytes_ = 8;
   bool writable_ = true, user_ = true, executable_ = true, dirty_ = false, global_ = false;
   uint64_t phys_ = 0;
   uint64_t page_mask_ = 0;
@@ -222,6 +237,17 @@ void flush_local_translations(Cpu cpu) noexcept {
   if (c.memory != nullptr) c.memory->flush_tlb_local(c);
 }
 
+void enter_address_space(Cpu cpu) noexcept {
+  State& s = cpu.s();
+  VcpuContext& c = cpu.context();
+  s.large_pages_[0] = s.large_pages_[1] = 0;
+  if (c.memory == nullptr) return;
+  AddressSpace::Key key{cpu.cr(3)};
+  // In PAE paging the walk begins with what was read when CR3 was loaded.
+  if ((cpu.cr(4) & kCr4Pae) != 0 && (s.efer & kEferLma) == 0) std::copy_n(s.pdptes_, 4, key.begin() + 1);
+  c.memory->enter_space(c, key);
+}
+
 void invalidate_page(Cpu cpu, uint64_t address) noexcept {
   const uint64_t* range = cpu.s().large_pages_ + large_page_slot(address) * 2;
   VcpuContext& c = cpu.context();
@@ -229,8 +255,8 @@ void invalidate_page(Cpu cpu, uint64_t address) noexcept {
   else if (c.memory != nullptr) c.memory->flush_tlb_page(c, address);
 }
 
-// Translations are kept for the current PCID alone: the soft TLB has no tags, and a load of CR3 drops all
-// that are not global, as a processor may at any time.
+// A load of CR3 drops all translations that are not global, as a processor may at any time, or keeps only
+// what the page tables still say. So those of other PCIDs need not be looked for.
 bool invalidate_pcid(Cpu cpu, uint64_t type, uint64_t pcid, uint64_t address) noexcept {
   constexpr uint64_t kAddress = 0, kContext = 1, kAllAndGlobal = 2, kAll = 3;
   const bool enabled = (cpu.cr(4) & kCr4Pcide) != 0;

@@ -91,7 +91,8 @@ bool invalidate_pcid(Cpu cpu, uint64_t type, uint64_t pcid, uint64_t address) no
 void invalidate_page(Cpu cpu, uint64_t address) noexcept;
 // Drops every cached translation.
 void flush_translations(Cpu cpu) noexcept;
-void flush_local_translations(Cpu cpu) noexcept;  // all but global pages: CR3 was loaded
+void flush_local_translations(Cpu cpu) noexcept;  // all but global pages
+void enter_address_space(Cpu cpu) noexcept;       // CR3 was loaded
 
 // The MMU mode of implicit supervisor accesses: descriptor tables, TSS, interrupt stacks.
 [[nodiscard]] inline MmuMode system_mode(const Cpu& cpu) {
