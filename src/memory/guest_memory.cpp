@@ -188,6 +188,7 @@ void GuestMemory::restore_tlb(const TlbImage& image) {
 }
 
 void GuestMemory::flush_tlb(VcpuContext&) {
+  if (active_ == nullptr) return;  // no CPU is attached
   if (watch_ != nullptr) watch_->before_flush();
   clear_active_entries();
   for (const uint32_t slot : filled_globally_) {

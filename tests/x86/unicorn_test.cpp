@@ -54,6 +54,8 @@ const Wrong kUnicornWrong[] = {
     W(SHA256MSG1, Everywhere, "#UD on every CPU model"),
     W(SHA256MSG2, Everywhere, "#UD on every CPU model"),
     W(BLSI, Everywhere, "CF is inverted"),
+    W(PDEP, Everywhere, "of 32-bit registers: their upper halves take part"),
+    W(PEXT, Everywhere, "as PDEP"),
     W(BZHI, Everywhere, "of the width less one: clears the top bit (SDM vol. 2, BZHI)"),
     W(NOP, Everywhere, "#UD for reserved NOPs (0F 18 .. 0F 1F) with a register"),
     W(CRC32, Real16, "the operand is 16 bits wide without the prefix 66, not with it (SDM vol. 2, CRC32)"),

@@ -212,6 +212,7 @@ void Lowering::lower_store(const Inst& in) {
 // Lazy tokens, constants, dirty slots, header, call, jump back.
 void Lowering::emit_slow_stubs() {
   const auto put = [this](const void* bytes, size_t size) {
+    if (size == 0) return;
     std::memcpy(c_.at(c_.here()), bytes, size);
     c_.setSize(c_.getSize() + size);
   };

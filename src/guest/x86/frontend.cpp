@@ -40,7 +40,7 @@ X86Frontend::X86Frontend(bool is_64bit_target, uint32_t cpu_model) : layout_{is_
 
 bool X86Frontend::translate(VcpuContext& cpu, uint64_t address, Access access, unsigned mode, bool probe,
                             Translation& out) noexcept {
-  if ((address & kBeyondLimit) != 0 && (state_of(cpu).hflags & kModeCs64) == 0) {
+  if (address >> 62 == kBeyondLimit >> 62 && (state_of(cpu).hflags & kModeCs64) == 0) {
     if (!probe) raise(Cpu(cpu), kGP, uint16_t{0});
     return false;
   }
