@@ -204,6 +204,9 @@ Encoded encode_with(const Form& form, Choice c, MachineState* state) {
   c.index_bytes = shape.index_bytes;
   ZydisEncoderRequest request{};
   request.machine_mode = c.mode == Mode::Long64 ? ZYDIS_MACHINE_MODE_LONG_64 : ZYDIS_MACHINE_MODE_LEGACY_32;
+  // Not EVEX, which would add forms that no CPU model has.
+  request.allowed_encodings =
+      static_cast<ZydisEncodableEncoding>(ZYDIS_ENCODABLE_ENCODING_LEGACY | ZYDIS_ENCODABLE_ENCODING_VEX);
   request.mnemonic = form.mnemonic;
   request.prefixes = form.prefixes;
   request.operand_count = static_cast<ZyanU8>(form.operands.size());

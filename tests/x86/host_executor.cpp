@@ -173,6 +173,13 @@ Outcome outcome_of(int signal) {
 
 }  // namespace
 
+bool HostExecutor::offers(Mode mode) {
+  if (mode == Mode::Long64) return true;
+  bool valid = false;
+  asm("lar %1, %%eax" : "=@ccz"(valid) : "r"(uint32_t{kUserCode32}) : "eax");
+  return valid;
+}
+
 HostExecutor::HostExecutor(Mode mode) : mode_(mode) {
   map_fixed(kCode, 0x1000, PROT_READ | PROT_WRITE | PROT_EXEC);
   map_fixed(kData, kDataBytes, PROT_READ | PROT_WRITE);

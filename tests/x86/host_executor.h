@@ -9,6 +9,8 @@ namespace panda::x86test {
 class HostExecutor : public Executor {
  public:
   explicit HostExecutor(Mode mode);
+  // A kernel need not offer a segment for 32-bit code (Linux without IA-32 emulation).
+  [[nodiscard]] static bool offers(Mode mode);
   ~HostExecutor() override;
   [[nodiscard]] std::string name() const override { return "host"; }
   Result run(const std::vector<uint8_t>& code, const MachineState& before) override;
