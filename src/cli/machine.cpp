@@ -13,7 +13,6 @@
 namespace panda::cli {
 namespace {
 
-constexpr size_t kCodeBytes = size_t{128} << 20;
 // Without -icount, 1 ns per instruction: slower than the JIT is, so that guest time is pulled
 // forward to the host's clock and does not run ahead of it.
 constexpr unsigned kInteractiveShift = 0;
@@ -53,10 +52,11 @@ Result<std::unique_ptr<Machine>> Machine::create_core(const Config& config,
   PANDA_TRY(m->memory_, GuestMemory::create(description.ram_bytes, description.ranges));
   m->frontend_ = std::make_unique<x86::X86Frontend>(is_64bit, cpu.model);
   if (config.backend != BackendKind::Interpreter) {
-    PANDA_TRY(m->backend_, x64::create_backend(kCodeBytes));
+    PANDA_TRY(m->backend_, x64::create_backend(config.code_bytes));
   }
   if (config.backend != BackendKind::Jit) {
-    auto interpreter = std::make_unique<interp::InterpBackend>();
+    // Its steps are some four times as large as host code.
+    auto interpreter = std::make_unique<interp::InterpBackend>(4 * config.code_bytes);
     if (config.backend == BackendKind::Interpreter) {
       m->backend_ = std::move(interpreter);
     } else {

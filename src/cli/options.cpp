@@ -2,6 +2,7 @@
 
 #include <array>
 #include <charconv>
+#include <span>
 
 #include "base/nearest.h"
 #include "board/pc_map.h"
@@ -91,6 +92,29 @@ Status parse_interval(std::string_view text, Config& c) {
   const bool numbers = from && to && every && ends.size() == 2 && parts.size() <= 2;
   if (!numbers || c.check_from >= c.check_to || (parts.size() == 2 && c.check_every < c.check_to - c.check_from)) {
     return fail("-check-interval {}: not FROM-TO or FROM-TO/EVERY, instruction counts", text);
+  }
+  return {};
+}
+
+Status parse_tb_size(std::string_view option, std::string_view text, Config& c) {
+  constexpr unsigned kMin = 4, kMax = 1024;  // in less a kernel hardly gets on
+  const auto mib = number<uint64_t>(text);
+  if (!mib || *mib < kMin || *mib > kMax) {
+    return fail("{}{}: not a number of MiB from {} to {}", option, text, kMin, kMax);
+  }
+  c.code_bytes = *mib << 20;
+  return {};
+}
+
+Status parse_accel(std::string_view text, Config& c) {
+  std::vector<std::string_view> parts = split(text, ',');
+  if (parts[0].starts_with("accel=")) parts[0].remove_prefix(6);
+  if (parts[0] != "tcg") return fail("-accel {}: not available; there is: tcg", parts[0]);
+  for (const std::string_view part : std::span(parts).subspan(1)) {
+    constexpr std::string_view kSize = "tb-size=";
+    if (part == "thread=single") continue;
+    if (!part.starts_with(kSize)) return fail("-accel tcg: '{}' is not tb-size=MIB or thread=single", part);
+    PANDA_TRY_STATUS(parse_tb_size("-accel tcg,tb-size=", part.substr(kSize.size()), c));
   }
   return {};
 }
@@ -200,6 +224,8 @@ Status apply(const Row& row, const std::string& v, Config& c, Placement& placeme
       PANDA_TRY_STATUS(one_of(row.name, v, {"jit", "interp", "check"}));
       c.backend = v == "check" ? BackendKind::Check : v == "interp" ? BackendKind::Interpreter : BackendKind::Jit;
       break;
+    case Id::Accel: return parse_accel(v, c);
+    case Id::TbSize: return parse_tb_size("-tb-size ", v, c);
     case Id::CheckInterval: return parse_interval(v, c);
     case Id::Verify: c.verify = true; break;
     case Id::LibraryPath: c.plugin_directory = v; break;

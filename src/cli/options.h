@@ -41,6 +41,7 @@ struct Config {
   std::string os;
   std::string pandalog;  // file that plugins log to; empty: none
   BackendKind backend = BackendKind::Jit;
+  uint64_t code_bytes = uint64_t{128} << 20;  // room for translated code
   uint64_t check_from = 0;
   uint64_t check_to = ~uint64_t{0};
   uint64_t check_every = 0;  // 0: once

@@ -40,6 +40,22 @@ TEST(Options, AFullCommandLine) {
   EXPECT_FALSE(c->monitor_first);
 }
 
+TEST(Options, RoomForTranslations) {
+  EXPECT_EQ(parse({"-kernel", "k"})->code_bytes, uint64_t{128} << 20);
+  EXPECT_EQ(parse({"-kernel", "k", "-tb-size", "4"})->code_bytes, uint64_t{4} << 20);
+  EXPECT_EQ(parse({"-kernel", "k", "-accel", "tcg"})->code_bytes, uint64_t{128} << 20);
+  EXPECT_EQ(parse({"-kernel", "k", "-accel", "tcg,thread=single,tb-size=1024"})->code_bytes, uint64_t{1} << 30);
+  EXPECT_ERROR("-tb-size 0: not a number of MiB from 4 to 1024", {"-tb-size", "0"});
+  EXPECT_ERROR("-tb-size 3", {"-tb-size", "3"});
+  EXPECT_ERROR("-tb-size 1025", {"-tb-size", "1025"});
+  EXPECT_ERROR("-tb-size -1", {"-tb-size=-1"});
+  EXPECT_ERROR("-tb-size 64M", {"-tb-size", "64M"});
+  EXPECT_ERROR("-accel tcg,tb-size=: not a number", {"-accel", "tcg,tb-size="});
+  EXPECT_ERROR("-accel tcg,tb-size=99999999999999999999", {"-accel", "tcg,tb-size=99999999999999999999"});
+  EXPECT_ERROR("'tb-siez=3' is not tb-size=MIB", {"-accel", "tcg,tb-siez=3"});
+  EXPECT_ERROR("-accel kvm: not available; there is: tcg", {"-accel", "kvm"});
+}
+
 TEST(Options, WhereConsoleAndMonitorGo) {
   const auto monitor_only = parse({"-kernel", "k", "-monitor", "stdio"});
   ASSERT_TRUE(monitor_only.has_value());

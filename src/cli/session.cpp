@@ -404,6 +404,19 @@ std::string Session::describe_status() {
          describe_record();
 }
 
+std::string Session::describe_jit() {
+  exec::Engine& engine = machine_.engine();
+  const exec::EngineStats& s = engine.stats();
+  const exec::CodeSpace space = engine.backend().code_space();
+  const auto kib = [](uint64_t bytes) { return bytes >> 10; };
+  return fmt::format(
+      "back end: {}\ntranslations: {}\ncode: {} KiB of {} KiB\nrecords about them: {} KiB\n"
+      "made: {}, of {} instructions\nevicted: {}\ninvalidated: {}\nflushes: {}\n",
+      engine.backend().name(), engine.units(), kib(space.used_bytes), kib(space.capacity_bytes),
+      kib(engine.unit_record_bytes()), s.units_translated, s.insns_translated, s.evictions, s.smc_invalidations,
+      s.flushes);
+}
+
 std::string Session::describe_record() {
   if (!live()) {
     return fmt::format("replaying {}: {} of {} instructions\n", config_.replay, machine_.engine().count() - first_,

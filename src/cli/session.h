@@ -82,6 +82,7 @@ class Session final : private monitor::Target {
   Status system_powerdown() override;
   std::string describe_registers() override;
   std::string describe_status() override;
+  std::string describe_jit() override;
   std::string describe_record() override;
   std::string load_plugin(const std::string& name_or_path, const std::string& arguments) override;
   std::string unload_plugin(int index) override;

@@ -95,7 +95,13 @@ bool Engine::compile(TranslationUnit& unit) {
       PANDA_CHECK(status.has_value());
     }
   }
-  return backend_.compile(translator_->ir(), unit);
+  while (!backend_.compile(translator_->ir(), unit)) {
+    TranslationUnit* const oldest = backend_.in_the_way();
+    if (oldest == nullptr) return false;
+    stats_.evictions += oldest->valid ? 1 : 0;
+    cache_->evict(*oldest);
+  }
+  return true;
 }
 
 // The translation at the guest's pc; nullptr where the fetch faulted (exit_request is then set).
@@ -115,15 +121,16 @@ TranslationUnit* Engine::find_or_translate(const UnitKey& key, uint32_t variant)
     if ((second & kPageMask) == unit->phys_next) return unit;
     cache_->invalidate(unit->phys, unit->size);
   }
-  const unsigned max_insns = variant >= kCapped ? std::min(variant - kCapped, max_unit_insns_) : max_unit_insns_;
-  auto unit = translator_->translate(key, phys, variant, max_insns);
-  if (unit == nullptr) return nullptr;
-  if (!compile(*unit)) {
-    flush_now();
+  unsigned max_insns = variant >= kCapped ? std::min(variant - kCapped, max_unit_insns_) : max_unit_insns_;
+  std::unique_ptr<TranslationUnit> unit;
+  do {
+    if (unit != nullptr) {
+      PANDA_CHECK(unit->insn_count > 1);
+      max_insns = unit->insn_count / 2;
+    }
     unit = translator_->translate(key, phys, variant, max_insns);
     if (unit == nullptr) return nullptr;
-    PANDA_CHECK(compile(*unit));
-  }
+  } while (!compile(*unit));
   stats_.units_translated++;
   stats_.insns_translated += unit->insn_count;
   TranslationUnit& inserted = cache_->insert(std::move(unit));
@@ -136,7 +143,7 @@ TranslationUnit* Engine::next_unit() {
   cache_->jumps().select(key);
   if (TranslationUnit* unit = cache_->jumps().find(key.pc - key.pc_base)) return unit;
   TranslationUnit* unit = find_or_translate(key, kNormal);
-  if (unit == nullptr || unit->variant != kNormal) return unit;
+  if (unit == nullptr || unit->variant != kNormal || !unit->valid) return unit;
   const unsigned mode = frontend_.fetch_mode(key.flags);
   const bool global = memory_.fetched_globally(key.pc, mode) &&
                       (unit->phys_next == 0 || memory_.fetched_globally((key.pc & kPageMask) + kPageSize, mode));
@@ -212,6 +219,7 @@ bool Engine::handle_request(TranslationUnit& unit, uint32_t index, bool& resume)
 std::optional<StopReason> Engine::run_units(uint32_t variant) {
   TranslationUnit* unit = find_or_translate(variant);
   while (unit != nullptr) {
+    cache_->bury(unit);
     current_ = unit;
     stats_.dispatches++;
     const ExitInfo exit = backend_.run(*cpu_, *unit);
@@ -223,11 +231,10 @@ std::optional<StopReason> Engine::run_units(uint32_t variant) {
           unit = next_unit();
           break;
         }
-        const uint64_t flushes = stats_.flushes;
         unit = find_or_translate(kNormal);
         if (unit == nullptr) break;
-        if (flushes == stats_.flushes && exit.unit->valid && exit.unit->exits[exit.index].to == nullptr &&
-                   unit->phys_next == 0) {
+        // Either may have been dropped: by eviction, or by a plugin that was told of the translation.
+        if (exit.unit->valid && unit->valid && exit.unit->exits[exit.index].to == nullptr && unit->phys_next == 0) {
           cache_->link(*exit.unit, exit.index, *unit);
         }
         break;
@@ -261,11 +268,15 @@ std::optional<StopReason> Engine::run_units(uint32_t variant) {
   return std::nullopt;
 }
 
+size_t Engine::units() const { return cache_->units(); }
+size_t Engine::unit_record_bytes() const { return cache_->host_bytes(); }
+
 StopReason Engine::run(InsnCount until) {
   PANDA_CHECK(outside_ != nullptr && !running_);
   running_ = true;
   std::optional<StopReason> stop;
   while (!stop) {
+    current_ = nullptr;
     cache_->bury();
     if (instrumenter_ != nullptr && instrumenter_->generation() != generation_) {
       generation_ = instrumenter_->generation();

@@ -35,6 +35,7 @@ struct EngineStats {
   uint64_t units_translated = 0;
   uint64_t insns_translated = 0;
   uint64_t flushes = 0;
+  uint64_t evictions = 0;  // units that gave way to others
   uint64_t smc_invalidations = 0;
   uint64_t dispatches = 0;
   uint64_t interrupts = 0;
@@ -76,6 +77,8 @@ class Engine : public CodeObserver {
   }
   void set_max_unit_insns(unsigned n) { max_unit_insns_ = n; }  // 1: one-instruction units (tests)
   [[nodiscard]] const EngineStats& stats() const { return stats_; }
+  [[nodiscard]] size_t units() const;             // translations that exist
+  [[nodiscard]] size_t unit_record_bytes() const;  // what is kept about them, beside their code
   // The unit that the engine started last, for callbacks; null between runs.
   [[nodiscard]] TranslationUnit* current_unit() { return current_; }
 
@@ -96,7 +99,7 @@ class Engine : public CodeObserver {
   void finish_exact();
   bool take_fault();  // false: the guest's CPU shut down
   void flush_now();
-  [[nodiscard]] bool compile(TranslationUnit& unit);
+  [[nodiscard]] bool compile(TranslationUnit& unit);  // false: it is larger than all the room there is
 
   Frontend& frontend_;
   GuestMemory& memory_;

@@ -24,7 +24,8 @@ class Instrumenter {
   virtual void emit_insn_after(VcpuContext&, TranslationUnit&, uint64_t /*pc*/, ir::Builder&) {}
   virtual void emit_unit_exit(VcpuContext&, TranslationUnit&, ir::Builder&) {}   // before each regular end
   virtual void unit_translated(VcpuContext&, TranslationUnit&) {}
-  virtual void unit_dropped(TranslationUnit&) {}
+  // It will not run again. Evicted: to make room for another, and not because anything changed.
+  virtual void unit_dropped(TranslationUnit&, bool /*evicted*/) {}
   // --- while running
   virtual void unit_left_early(VcpuContext&, TranslationUnit&) {}  // fault or restart inside it
   // True: translations are as the registrations want them. The engine asks at each dispatch.

@@ -77,6 +77,16 @@ void JumpCache::clear(Table& table) {
   table.filled.clear();
 }
 
+size_t JumpCache::host_bytes() const {
+  size_t bytes = 0;
+  for (const auto& t : tables_) {
+    if (t == nullptr) continue;
+    bytes += t->entries.capacity() * sizeof(t->entries[0]) + t->units.capacity() * sizeof(t->units[0]) +
+             t->filled.capacity() * sizeof(t->filled[0]) + t->listed.capacity();
+  }
+  return bytes;
+}
+
 void JumpCache::forget_all() {
   for (size_t i = 0; i < kTables; i++) {
     if (!places_[i].used) continue;

@@ -38,6 +38,7 @@ class JumpCache {
   void remember(TranslationUnit& unit, bool global);
   void forget_unit(const TranslationUnit& unit);
   void forget_all();
+  [[nodiscard]] size_t host_bytes() const;
 
  private:
   static constexpr uint64_t kShared = ~uint64_t{0};

@@ -117,11 +117,11 @@ unsigned UnitCache::invalidate(uint64_t phys, uint64_t size) {
     const PhysRange r = range_on_page(*u, page);
     if (r.begin < phys + size && phys < r.end) hit.push_back(u);
   }
-  for (TranslationUnit* u : hit) drop(*u);
+  for (TranslationUnit* u : hit) drop(*u, false);
   return static_cast<unsigned>(hit.size());
 }
 
-void UnitCache::drop(TranslationUnit& unit) {
+void UnitCache::drop(TranslationUnit& unit, bool evicted) {
   unit.valid = false;
   for (const auto& in : unit.incoming) {
     backend_.unlink(*in.from, in.index);
@@ -141,7 +141,7 @@ void UnitCache::drop(TranslationUnit& unit) {
   *link = unit.next_in_bucket;
   remove_from_page(unit.phys & kPageMask, unit);
   if (unit.phys_next != 0) remove_from_page(unit.phys_next, unit);
-  if (instrumenter_ != nullptr) instrumenter_->unit_dropped(unit);
+  if (instrumenter_ != nullptr) instrumenter_->unit_dropped(unit, evicted);
   const size_t index = unit.index;
   graveyard_.push_back(std::move(units_[index]));
   if (index + 1 != units_.size()) {
@@ -151,17 +151,39 @@ void UnitCache::drop(TranslationUnit& unit) {
   units_.pop_back();
 }
 
-void UnitCache::bury() {
-  for (auto& u : graveyard_) backend_.release(*u);
-  graveyard_.clear();
+void UnitCache::release(TranslationUnit& unit) {
+  if (unit.code != nullptr) backend_.release(unit);
+}
+
+void UnitCache::evict(TranslationUnit& unit) {
+  if (unit.valid) drop(unit, true);
+  release(unit);
+}
+
+void UnitCache::empty_graveyard(const TranslationUnit* but) {
+  std::erase_if(graveyard_, [&](const auto& u) {
+    if (u.get() == but) return false;
+    release(*u);
+    return true;
+  });
+}
+
+size_t UnitCache::host_bytes() const {
+  size_t bytes = buckets_.capacity() * sizeof(buckets_[0]) + units_.capacity() * sizeof(units_[0]) + jumps_.host_bytes();
+  for (const auto& u : units_) {
+    bytes += sizeof(TranslationUnit) + u->insns.capacity() * sizeof(u->insns[0]) +
+             u->exits.capacity() * sizeof(u->exits[0]) + u->incoming.capacity() * sizeof(u->incoming[0]);
+  }
+  for (const auto& [page, p] : pages_) bytes += sizeof(page) + sizeof(Page) + p.units.capacity() * sizeof(p.units[0]);
+  return bytes;
 }
 
 void UnitCache::clear() {
   bury();
   if (instrumenter_ != nullptr) {
-    for (auto& u : units_) instrumenter_->unit_dropped(*u);
+    for (auto& u : units_) instrumenter_->unit_dropped(*u, false);
   }
-  for (auto& u : units_) backend_.release(*u);
+  for (auto& u : units_) release(*u);
   units_.clear();
   std::fill(buckets_.begin(), buckets_.end(), nullptr);
   for (const auto& [page, unused] : pages_) memory_.clear_code_page(page);

@@ -29,8 +29,18 @@ class UnitCache {
 
   [[nodiscard]] bool overlaps(uint64_t phys, uint64_t size) const;
   unsigned invalidate(uint64_t phys, uint64_t size);  // how many units went
-  void bury();                                        // nothing runs: free what was dropped
-  void clear();                                       // nothing runs: everything goes, the back end's code too
+  // Nothing runs: the unit's code is released, whether it was dropped before or not. Its other memory stays
+  // until bury().
+  void evict(TranslationUnit& unit);
+  // Nothing runs: frees what was dropped, but for `but`.
+  void bury(const TranslationUnit* but = nullptr) {
+    if (!graveyard_.empty()) empty_graveyard(but);
+  }
+  void clear();  // nothing runs: everything goes, the back end's code too
+
+  [[nodiscard]] size_t units() const { return units_.size(); }
+  // Of ours, for what is there: the units, their lists and the tables they are found by.
+  [[nodiscard]] size_t host_bytes() const;
 
  private:
   struct Page {
@@ -40,7 +50,9 @@ class UnitCache {
 
   [[nodiscard]] size_t bucket_of(const UnitKey& key, uint64_t phys, uint32_t variant) const;
   void grow();
-  void drop(TranslationUnit& unit);
+  void drop(TranslationUnit& unit, bool evicted);
+  void empty_graveyard(const TranslationUnit* but);
+  void release(TranslationUnit& unit);
   void add_to_page(uint64_t page, TranslationUnit& unit);
   void remove_from_page(uint64_t page, TranslationUnit& unit);
 

@@ -29,7 +29,7 @@ constexpr std::array kRows = {
 #undef COMMAND
 };
 
-constexpr std::array<std::string_view, 5> kInfo = {"registers", "status", "version", "record", "plugins"};
+constexpr std::array<std::string_view, 6> kInfo = {"registers", "status", "jit", "version", "record", "plugins"};
 
 const Row* find(std::string_view word) {
   for (const Row& r : kRows) {
@@ -66,6 +66,7 @@ std::string info(Target& target, const std::vector<std::string>& words) {
   const std::string what = words.size() > 1 ? words[1] : "";
   if (what == "registers") return target.describe_registers();
   if (what == "status") return target.describe_status();
+  if (what == "jit") return target.describe_jit();
   if (what == "version") return fmt::format("PANDA {}\n", kVersion);
   if (what == "record") return target.describe_record();
   if (what == "plugins") return target.list_plugins();

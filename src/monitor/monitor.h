@@ -23,6 +23,7 @@ class Target {
   virtual Status system_powerdown() = 0;
   [[nodiscard]] virtual std::string describe_registers() = 0;
   [[nodiscard]] virtual std::string describe_status() = 0;
+  [[nodiscard]] virtual std::string describe_jit() = 0;
   [[nodiscard]] virtual std::string describe_record() = 0;
   // The plugins' own commands return what to show. arguments: "key=value,key".
   virtual std::string load_plugin(const std::string& name_or_path, const std::string& arguments) = 0;

@@ -20,6 +20,7 @@ class FakeTarget final : public Target {
   Status system_powerdown() override { return note("powerdown"); }
   std::string describe_registers() override { return "RAX\n"; }
   std::string describe_status() override { return "VM status: running\n"; }
+  std::string describe_jit() override { return "translations: 1\n"; }
   std::string describe_record() override { return "not recording\n"; }
   std::string load_plugin(const std::string& name, const std::string& arguments) override {
     calls += "load " + name + " [" + arguments + "];";
@@ -55,6 +56,7 @@ TEST(Monitor, RunsCommands) {
   EXPECT_EQ(execute(t, ""), "");
   EXPECT_EQ(execute(t, "info status"), "VM status: running\n");
   EXPECT_EQ(execute(t, "info registers"), "RAX\n");
+  EXPECT_EQ(execute(t, "info jit"), "translations: 1\n");
 }
 
 TEST(Monitor, SaysWhatIsWrong) {

@@ -157,6 +157,11 @@ void Instrumentation::compiled_callback_done(uint64_t generation_before) {
 // ---- translating
 
 TranslationBlock* Instrumentation::take_block() {
+  std::erase_if(evicted_blocks_, [&](TranslationBlock* tb) {
+    if (is_open(tb)) return false;
+    free_blocks_.push_back(tb);
+    return true;
+  });
   if (free_blocks_.empty()) return &blocks_.emplace_back();
   TranslationBlock* tb = free_blocks_.back();
   free_blocks_.pop_back();
@@ -276,10 +281,19 @@ void Instrumentation::unit_translated(VcpuContext& cpu, exec::TranslationUnit& u
   }
 }
 
-void Instrumentation::unit_dropped(exec::TranslationUnit& unit) {
+bool Instrumentation::is_open(const TranslationBlock* tb) const {
+  return entered_ == tb || left_.tb == tb || early_tb_ == tb;
+}
+
+void Instrumentation::unit_dropped(exec::TranslationUnit& unit, bool evicted) {
   auto* const tb = static_cast<TranslationBlock*>(unit.plugin_tb);
   if (tb == nullptr) return;
   unit.plugin_tb = nullptr;
+  // Plugins must not see from a block's course that its translation had to give way.
+  if (evicted && is_open(tb)) {
+    evicted_blocks_.push_back(tb);
+    return;
+  }
   if (entered_ == tb) close_open_block();
   if (early_tb_ == tb) early_tb_ = nullptr;
   free_blocks_.push_back(tb);

@@ -42,7 +42,7 @@ class Instrumentation : public exec::Instrumenter, public CpuObserver {
   void emit_insn_after(VcpuContext& cpu, exec::TranslationUnit& unit, uint64_t pc, ir::Builder& b) override;
   void emit_unit_exit(VcpuContext& cpu, exec::TranslationUnit& unit, ir::Builder& b) override;
   void unit_translated(VcpuContext& cpu, exec::TranslationUnit& unit) override;
-  void unit_dropped(exec::TranslationUnit& unit) override;
+  void unit_dropped(exec::TranslationUnit& unit, bool evicted) override;
   void unit_left_early(VcpuContext& cpu, exec::TranslationUnit& unit) override;
   [[nodiscard]] uint64_t generation() const override { return registry_.generation(); }
 
@@ -83,6 +83,7 @@ class Instrumentation : public exec::Instrumenter, public CpuObserver {
   void fire_leave(TranslationBlock& tb, uint8_t how);
   bool continues(const TranslationBlock& tb, uint64_t count) const;
   void close_open_block();
+  [[nodiscard]] bool is_open(const TranslationBlock* tb) const;
   void compiled_callback_done(uint64_t generation_before);
   [[nodiscard]] bool blocks_active() const;
   [[nodiscard]] bool leave_active() const;
@@ -92,6 +93,7 @@ class Instrumentation : public exec::Instrumenter, public CpuObserver {
   CallbackRegistry& registry_;
   std::deque<TranslationBlock> blocks_;
   std::vector<TranslationBlock*> free_blocks_;
+  std::vector<TranslationBlock*> evicted_blocks_;  // of units that were evicted while the block was not over
   TranslationBlock* pending_ = nullptr;  // of a unit whose translation has not succeeded yet
   InsnAnswer answer_;
   uint64_t last_pc_ = 0;  // of the instruction being emitted, pc register

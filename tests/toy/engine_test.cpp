@@ -131,6 +131,54 @@ TEST_P(EngineTest, LoopThatRewritesItself) {
   EXPECT_GE(m.engine->stats().smc_invalidations, 29u);
 }
 
+// Straight-line code that takes many times a small cache, twice over, with calls to a routine that stays in
+// use throughout.
+TEST_P(EngineTest, RunsMoreCodeThanFits) {
+  constexpr uint32_t kEnd = 0x30000, kRoutine = kEnd + 0x100;
+  Assembler a;
+  a.emit(Insn::li, 5, 0, 2);
+  a.emit(Insn::li, 4, 0, kRoutine & 0xffff);
+  a.emit(Insn::lih, 4, 0, kRoutine >> 16);
+  a.emit(Insn::li, 6, 0, 0x300);
+  a.emit(Insn::jalr, 3, 6);
+  a.pad_to(0x300);
+  for (uint32_t i = 0; a.here() + 4 * 8 < kEnd; i++) {
+    a.emit(Insn::addi, 0, 0, i);
+    a.emit(Insn::mul, 1, 0, 0);
+    a.emit(Insn::xor_, 2, 1, 2);
+    if (i % 50 == 0) {
+      a.emit(Insn::jalr, 3, 4);
+    } else if (i % 7 == 0) {
+      a.branch(Insn::jmp, 0, 0, a.here() + 8);
+      a.emit(Insn::trap);
+    } else if (i % 11 == 0) {
+      a.branch(Insn::beq, 0, 1, a.here() + 4);
+    }
+  }
+  a.emit(Insn::addi, 5, 5, 0xffff);
+  const uint32_t last = a.here();
+  a.emit(Insn::beq, 5, 7, 8);  // r7 is 0
+  a.emit(Insn::jalr, 3, 6);
+  a.patch(last);
+  a.emit(Insn::halt);
+  a.pad_to(kRoutine);
+  a.emit(Insn::addi, 7, 7, 1);
+  a.emit(Insn::addi, 7, 7, 0xffff);
+  a.emit(Insn::jalr, 2, 3);
+  Machine m(GetParam(), a.bytes());
+  for (uint64_t count = 777; count < 130'000; count += 7'777) expect_equal(m, count);
+  EXPECT_EQ(m.state().halted, 1u);
+  const exec::EngineStats& stats = m.engine->stats();
+  EXPECT_GT(stats.insns_translated, 40'000u);
+  if (GetParam().name.ends_with("_small")) {
+    EXPECT_GT(stats.evictions, 1000u);
+    EXPECT_LT(m.engine->units(), 1000u);
+    EXPECT_LE(m.backend->code_space().used_bytes, m.backend->code_space().capacity_bytes);
+    EXPECT_LT(m.engine->unit_record_bytes(), 2u << 20);
+  }
+  EXPECT_EQ(stats.flushes, 0u);
+}
+
 TEST_P(EngineTest, WritesByDevicesReachTranslations) {
   Assembler a;
   a.emit(Insn::li, 0, 0, 1);

@@ -25,6 +25,9 @@ std::vector<uint8_t> in_ram(const std::vector<uint8_t>& program) {
   return ram;
 }
 
+// So small that it is full after a few units, and that long units do not fit.
+constexpr size_t kSmallCodeBytes = 64 << 10;
+
 // What a device register at `address` reads.
 uint32_t device_value(uint64_t address) { return static_cast<uint32_t>(address * 3 + 1); }
 
@@ -220,11 +223,15 @@ void Simulator::step() {
 std::vector<BackendFactory> backends() {
   std::vector<BackendFactory> all;
   all.push_back({"interp", [] { return std::make_unique<interp::InterpBackend>(); }});
-  // So small that it is full after a few units.
-  all.push_back({"interp_small", [] { return std::make_unique<interp::InterpBackend>(1000); }});
+  all.push_back({"interp_small", [] { return std::make_unique<interp::InterpBackend>(kSmallCodeBytes); }});
 #ifdef PANDA_TOY_X64
   all.push_back({"x64", [] {
                    auto backend = x64::create_backend(16 << 20);
+                   PANDA_CHECK(backend.has_value());
+                   return std::move(*backend);
+                 }});
+  all.push_back({"x64_small", [] {
+                   auto backend = x64::create_backend(kSmallCodeBytes);
                    PANDA_CHECK(backend.has_value());
                    return std::move(*backend);
                  }});

@@ -94,6 +94,12 @@ void CheckBackend::compare(bool on) {
 
 // --- translations
 
+bool CheckBackend::no_room(const exec::Backend& backend) {
+  auto* const proxy = static_cast<Proxy*>(backend.in_the_way());
+  in_the_way_ = proxy != nullptr ? proxy->engine : nullptr;
+  return false;
+}
+
 bool CheckBackend::compile(const ir::Unit& ir, TranslationUnit& unit) {
   auto pair = std::make_unique<Pair>();
   for (Proxy* u : {&pair->oracle, &pair->subject}) {
@@ -108,10 +114,10 @@ bool CheckBackend::compile(const ir::Unit& ir, TranslationUnit& unit) {
     u->insns = ir.guest_insns;
     u->exits.resize(ir.exit_count);
   }
-  if (!oracle_->compile(ir, pair->oracle)) return false;
+  if (!oracle_->compile(ir, pair->oracle)) return no_room(*oracle_);
   if (!subject_->compile(ir, pair->subject)) {
     oracle_->release(pair->oracle);
-    return false;
+    return no_room(*subject_);
   }
   pair->ir = ir;
   pair->ir.insts.shrink_to_fit();
@@ -135,23 +141,14 @@ void CheckBackend::unlink(TranslationUnit& from, uint32_t index) {
   if (own || !comparing_) subject_->unlink(p.subject, index);
 }
 
-void CheckBackend::drop(Pair* pair) {
-  oracle_->release(pair->oracle);
-  subject_->release(pair->subject);
-  delete pair;
-}
-
 void CheckBackend::release(TranslationUnit& unit) {
-  if (unit.backend_data == nullptr) return;
-  Pair* pair = &pair_of(unit);
+  PANDA_CHECK(!running_);
+  const std::unique_ptr<Pair> pair(&pair_of(unit));
   unit.code = unit.backend_data = nullptr;
   unit.code_size = 0;
-  pairs_.erase(pair);
-  if (running_) {
-    dropped_.emplace_back(pair);
-  } else {
-    drop(pair);
-  }
+  pairs_.erase(pair.get());
+  oracle_->release(pair->oracle);
+  subject_->release(pair->subject);
 }
 
 // The engine has released every unit.
@@ -279,8 +276,6 @@ ExitInfo CheckBackend::run(VcpuContext& cpu, TranslationUnit& unit) {
     if (has_unit(exit)) exit.unit = &unit;
   }
   running_ = false;
-  for (auto& pair : dropped_) drop(pair.release());
-  dropped_.clear();
   return exit;
 }
 

@@ -54,6 +54,8 @@ class CheckBackend final : public exec::Backend {
   void unlink(exec::TranslationUnit& from, uint32_t index) override;
   void release(exec::TranslationUnit& unit) override;
   void reset() override;
+  [[nodiscard]] exec::TranslationUnit* in_the_way() const override { return in_the_way_; }
+  [[nodiscard]] exec::CodeSpace code_space() const override { return subject_->code_space(); }
 
  private:
   // The engine's unit as a back end has it.
@@ -88,7 +90,7 @@ class CheckBackend final : public exec::Backend {
   void compare(bool on);
   static int64_t withhold(VcpuContext& cpu, uint64_t most_insns);
   static void give_back(VcpuContext& cpu, int64_t withheld, exec::ExitInfo& exit);
-  void drop(Pair* pair);
+  [[nodiscard]] bool no_room(const exec::Backend& backend);
 
   // report.cpp
   [[nodiscard]] std::string difference_of_states() const;
@@ -102,7 +104,7 @@ class CheckBackend final : public exec::Backend {
   Journal journal_;
   std::vector<JumpCacheEntry> no_jumps_;  // stays empty
   std::unordered_set<Pair*> pairs_;
-  std::vector<std::unique_ptr<Pair>> dropped_;  // while they may be running
+  exec::TranslationUnit* in_the_way_ = nullptr;
   CpuImage before_, want_, got_;
   InsnCount from_{0};
   uint64_t length_ = ~uint64_t{0};

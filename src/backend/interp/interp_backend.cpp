@@ -1,6 +1,7 @@
 #include "backend/interp/interp_backend.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "backend/interp/step.h"
 #include "base/check.h"
@@ -58,15 +59,20 @@ struct InterpBackend::RegisterFile {
   std::vector<Reg> regs;
 };
 
-InterpBackend::InterpBackend(size_t capacity_steps)
-    : registers_(std::make_unique<RegisterFile>()), capacity_steps_(capacity_steps) {}
+InterpBackend::InterpBackend(size_t capacity_bytes)
+    : registers_(std::make_unique<RegisterFile>()), capacity_bytes_(capacity_bytes) {}
 
 InterpBackend::~InterpBackend() = default;
 
 bool InterpBackend::compile(const ir::Unit& ir, exec::TranslationUnit& unit) {
   PANDA_CHECK(running_ == 0);
-  if (used_steps_ + ir.insts.size() > capacity_steps_) return false;
-  auto program = std::make_unique<Program>();
+  const size_t bytes = ir.insts.size() * sizeof(Step);
+  if (used_bytes_ + bytes > capacity_bytes_) {
+    in_the_way_ = bytes <= capacity_bytes_ ? programs_.front().unit : nullptr;
+    return false;
+  }
+  programs_.emplace_back();
+  Program* const program = &programs_.back();
   program->unit = &unit;
   program->insns = ir.guest_insns;
   program->links.assign(ir.exit_count, nullptr);
@@ -82,12 +88,10 @@ bool InterpBackend::compile(const ir::Unit& ir, exec::TranslationUnit& unit) {
     registers = std::max<size_t>(registers, block.count);
   }
   if (registers_->regs.size() < registers) registers_->regs.resize(registers);
-  used_steps_ += program->steps.size();
-  program->position = programs_.size();
-  unit.code = program.get();
-  unit.code_size = program->steps.size() * sizeof(Step);
-  unit.backend_data = program.get();
-  programs_.push_back(std::move(program));
+  used_bytes_ += bytes;
+  program->position = std::prev(programs_.end());
+  unit.code = unit.backend_data = program;
+  unit.code_size = bytes;
   return true;
 }
 
@@ -104,7 +108,6 @@ exec::ExitInfo InterpBackend::run(VcpuContext& cpu, exec::TranslationUnit& unit)
   } while (f.next != nullptr);
   running_--;
   f.leave_guest_fp();
-  if (running_ == 0) graveyard_.clear();
   return f.exit;
 }
 
@@ -114,27 +117,18 @@ void InterpBackend::link(exec::TranslationUnit& from, uint32_t index, exec::Tran
 
 void InterpBackend::unlink(exec::TranslationUnit& from, uint32_t index) { program_of(from).links.at(index) = nullptr; }
 
-void InterpBackend::bury(std::unique_ptr<Program> program) {
-  if (running_ > 0) graveyard_.push_back(std::move(program));
-}
-
 void InterpBackend::release(exec::TranslationUnit& unit) {
-  if (unit.backend_data == nullptr) return;
-  const size_t at = program_of(unit).position;
-  used_steps_ -= programs_[at]->steps.size();
-  std::swap(programs_[at], programs_.back());
-  programs_[at]->position = at;
-  bury(std::move(programs_.back()));
-  programs_.pop_back();
-  unit.code = nullptr;
+  PANDA_CHECK(running_ == 0);
+  used_bytes_ -= unit.code_size;
+  programs_.erase(program_of(unit).position);
+  unit.code = unit.backend_data = nullptr;
   unit.code_size = 0;
-  unit.backend_data = nullptr;
 }
 
 void InterpBackend::reset() {
-  for (auto& program : programs_) bury(std::move(program));
+  PANDA_CHECK(running_ == 0);
   programs_.clear();
-  used_steps_ = 0;
+  used_bytes_ = 0;
 }
 
 }  // namespace panda::interp

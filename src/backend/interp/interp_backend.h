@@ -3,8 +3,8 @@
 #pragma once
 
 #include <cstddef>
+#include <list>
 #include <memory>
-#include <vector>
 
 #include "exec/backend.h"
 
@@ -14,9 +14,10 @@ struct Program;
 
 class InterpBackend final : public exec::Backend {
  public:
-  static constexpr size_t kDefaultCapacitySteps = size_t{1} << 23;
+  static constexpr size_t kDefaultCapacityBytes = size_t{512} << 20;
 
-  explicit InterpBackend(size_t capacity_steps = kDefaultCapacitySteps);
+  // capacity_bytes: what all steps together may take.
+  explicit InterpBackend(size_t capacity_bytes = kDefaultCapacityBytes);
   ~InterpBackend() override;
 
   [[nodiscard]] std::string_view name() const override { return "interp"; }
@@ -26,17 +27,17 @@ class InterpBackend final : public exec::Backend {
   void unlink(exec::TranslationUnit& from, uint32_t index) override;
   void release(exec::TranslationUnit& unit) override;
   void reset() override;
+  [[nodiscard]] exec::TranslationUnit* in_the_way() const override { return in_the_way_; }
+  [[nodiscard]] exec::CodeSpace code_space() const override { return {used_bytes_, capacity_bytes_}; }
 
  private:
   struct RegisterFile;
 
-  void bury(std::unique_ptr<Program> program);
-
-  std::vector<std::unique_ptr<Program>> programs_;
-  std::vector<std::unique_ptr<Program>> graveyard_;  // released while running: the running one may be among them
+  std::list<Program> programs_;  // the oldest first
   std::unique_ptr<RegisterFile> registers_;
-  size_t capacity_steps_;
-  size_t used_steps_ = 0;
+  size_t capacity_bytes_;
+  size_t used_bytes_ = 0;
+  exec::TranslationUnit* in_the_way_ = nullptr;
   unsigned running_ = 0;
 };
 

@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "backend/interp/step.h"
 #include "exec/translation_unit.h"
 #include "ir/builder.h"
 #include "ir/verifier.h"
@@ -167,7 +168,7 @@ TEST_F(InterpTest, FloatsRunUnderTheGuestsRoundingAndLeaveItsFlags) {
 }
 
 TEST_F(InterpTest, SaysWhenItIsFull) {
-  InterpBackend small(12);
+  InterpBackend small(12 * sizeof(Step));
   ir::Unit unit;
   ir::Builder b(unit);
   b.begin_block();
@@ -175,10 +176,12 @@ TEST_F(InterpTest, SaysWhenItIsFull) {
   b.exit_dispatch();
   exec::TranslationUnit one;
   EXPECT_FALSE(small.compile(unit, one));
-  InterpBackend enough(13);
+  EXPECT_EQ(small.in_the_way(), nullptr) << "it will never fit";
+  InterpBackend enough(13 * sizeof(Step));
   exec::TranslationUnit two;
   EXPECT_TRUE(enough.compile(unit, one));
   EXPECT_FALSE(enough.compile(unit, two));
+  EXPECT_EQ(enough.in_the_way(), &one);
   enough.release(one);
   EXPECT_TRUE(enough.compile(unit, two));
 }

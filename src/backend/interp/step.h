@@ -9,6 +9,7 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <list>
 #include <vector>
 
 #include "exec/backend.h"
@@ -48,7 +49,7 @@ struct Program {
   uint32_t f80_control = 0;
   uint32_t f80_status = 0;
   ir::Type pc_type = ir::Type::I64;
-  size_t position = 0;  // in the back end's list
+  std::list<Program>::iterator position;  // in the back end's list
 };
 
 struct Frame {

@@ -8,11 +8,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "backend/x64/alloc_checker.h"
 #include "backend/x64/code_area.h"
+#include "backend/x64/code_ring.h"
 #include "backend/x64/frame.h"
 #include "backend/x64/lower.h"
 #include "base/check.h"
@@ -40,7 +42,7 @@ class X64Backend final : public exec::Backend {
   X64Backend(CodeArea area, const Features& features)
       : area_(std::move(area)), asm_(area_.size(), area_.begin(), features), lowering_(asm_, thunks_) {
     emit_thunks();
-    first_unit_ = asm_.here();
+    ring_.emplace(area_.begin(), asm_.getSize(), area_.size());
     if (std::getenv("PANDA_PERF_MAP") != nullptr) {
       perf_map_.reset(std::fopen(("/tmp/perf-" + std::to_string(getpid()) + ".map").c_str(), "we"));
       if (perf_map_ != nullptr) std::setvbuf(perf_map_.get(), nullptr, _IOLBF, 0);  // readable while we run
@@ -56,8 +58,10 @@ class X64Backend final : public exec::Backend {
   exec::ExitInfo run(VcpuContext& cpu, exec::TranslationUnit& unit) override;
   void link(exec::TranslationUnit& from, uint32_t index, exec::TranslationUnit& to) override;
   void unlink(exec::TranslationUnit& from, uint32_t index) override;
-  void release(exec::TranslationUnit&) override {}  // the area is emptied as a whole
-  void reset() override { asm_.setSize(first_unit_); }
+  void release(exec::TranslationUnit& unit) override;
+  void reset() override { ring_->clear(); }
+  [[nodiscard]] exec::TranslationUnit* in_the_way() const override { return ring_->in_the_way(); }
+  [[nodiscard]] exec::CodeSpace code_space() const override { return {ring_->used_bytes(), ring_->capacity_bytes()}; }
 
  private:
   void emit_thunks();
@@ -70,7 +74,7 @@ class X64Backend final : public exec::Backend {
   Lowering lowering_;
   std::unique_ptr<AllocChecker> checker_;  // null: nobody asked for it
   Enter enter_ = nullptr;
-  Assembler::Offset first_unit_ = 0;
+  std::optional<CodeRing> ring_;  // behind the thunks
 
   // With PANDA_PERF_MAP set: /tmp/perf-PID.map, where perf(1) finds names for our code.
   struct Close {
@@ -170,9 +174,9 @@ void X64Backend::emit_slow_thunk(bool with_xmm, bool with_x87) {
 }
 
 bool X64Backend::compile(const ir::Unit& ir, exec::TranslationUnit& unit) {
-  const size_t start = asm_.getSize();
-  if (area_.size() - start < 4096 + ir.insts.size() * kMaxBytesPerOp) return false;
-  asm_.align(16);
+  if (!ring_->reserve(4096 + ir.insts.size() * kMaxBytesPerOp)) return false;
+  const size_t piece_at = ring_->position();
+  asm_.setSize(piece_at + sizeof(PieceHeader));
   const Assembler::Offset entry = lowering_.run(ir, unit);
   if (checker_ != nullptr) {
     checker_->finish();
@@ -183,15 +187,11 @@ bool X64Backend::compile(const ir::Unit& ir, exec::TranslationUnit& unit) {
     }
   }
   const std::vector<ExitJump>& exits = lowering_.exits();
-  unit.backend_data = nullptr;
-  if (!exits.empty()) {
-    uint8_t* at = asm_.at(asm_.here());
-    std::memcpy(at, exits.data(), exits.size() * sizeof(ExitJump));
-    asm_.setSize(asm_.getSize() + exits.size() * sizeof(ExitJump));
-    unit.backend_data = at;
-  }
+  const size_t exits_at = asm_.getSize(), end = exits_at + exits.size() * sizeof(ExitJump);
+  if (!exits.empty()) std::memcpy(area_.begin() + exits_at, exits.data(), end - exits_at);
+  unit.backend_data = &ring_->add(unit, end, static_cast<uint32_t>(exits_at - piece_at));
   unit.code = asm_.at(entry);
-  unit.code_size = asm_.getSize() - entry;
+  unit.code_size = exits_at - entry;
   if (perf_map_ != nullptr) {
     std::fprintf(perf_map_.get(), "%zx %zx guest_%llx_%u\n", reinterpret_cast<size_t>(unit.code),
                  static_cast<size_t>(unit.code_size), static_cast<unsigned long long>(unit.key.pc), unit.insn_count);
@@ -211,9 +211,16 @@ exec::ExitInfo X64Backend::run(VcpuContext& cpu, exec::TranslationUnit& unit) {
 
 ExitJump X64Backend::exit_jump(const exec::TranslationUnit& unit, uint32_t index) {
   ExitJump jump;
-  PANDA_CHECK(unit.backend_data != nullptr);
-  std::memcpy(&jump, static_cast<const uint8_t*>(unit.backend_data) + index * sizeof jump, sizeof jump);
+  const auto* piece = static_cast<const PieceHeader*>(unit.backend_data);
+  PANDA_CHECK(piece != nullptr && piece->exits + index * sizeof jump < piece->bytes);
+  std::memcpy(&jump, reinterpret_cast<const uint8_t*>(piece) + piece->exits + index * sizeof jump, sizeof jump);
   return jump;
+}
+
+void X64Backend::release(exec::TranslationUnit& unit) {
+  ring_->release(*static_cast<PieceHeader*>(unit.backend_data));
+  unit.code = unit.backend_data = nullptr;
+  unit.code_size = 0;
 }
 
 void X64Backend::link(exec::TranslationUnit& from, uint32_t index, exec::TranslationUnit& to) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <deque>
 
 #include "backend/x64/test_machine.h"
 
@@ -140,14 +141,31 @@ TEST_F(X64BackendTest, ExactUnitAndBump) {
   EXPECT_EQ(machine_.cpu().completed(), 0u) << "the engine clears `exact`, then it is complete";
 }
 
-TEST_F(X64BackendTest, FullAreaRefusesThenResets) {
-  exec::TranslationUnit t;
+TEST_F(X64BackendTest, TheOldestIsInTheWayOfAFullArea) {
+  exec::Backend& backend = machine_.backend();
   const ir::Unit unit = increment(0x1000, 0x2000);
-  int compiled = 0;
-  while (machine_.backend().compile(unit, t)) ASSERT_LT(++compiled, 100000);
-  EXPECT_GT(compiled, 1000);
-  machine_.backend().reset();
-  ASSERT_TRUE(machine_.backend().compile(unit, t));
+  std::deque<exec::TranslationUnit> units;
+  while (backend.compile(unit, units.emplace_back())) ASSERT_LT(units.size(), 100000u);
+  units.pop_back();
+  EXPECT_GT(units.size(), 1000u);
+  backend.link(units.back(), 0, units[units.size() - 2]);
+  for (int i = 0; i < 5000; i++) {  // several times around
+    exec::TranslationUnit& next = units.emplace_back();
+    while (!backend.compile(unit, next)) {
+      ASSERT_EQ(backend.in_the_way(), &units.front());
+      backend.release(units.front());
+      ASSERT_EQ(units.front().code, nullptr);
+      units.pop_front();
+    }
+    ASSERT_EQ(run(next).unit, &next);
+    ASSERT_EQ(run(units.front()).unit, &units.front());
+    machine_.cpu().budget = 1000;
+  }
+  EXPECT_GT(backend.code_space().used_bytes, backend.code_space().capacity_bytes / 2);
+  backend.reset();
+  EXPECT_EQ(backend.code_space().used_bytes, 0u);
+  exec::TranslationUnit t;
+  ASSERT_TRUE(backend.compile(unit, t));
   EXPECT_EQ(run(t).unit, &t);
 }
 

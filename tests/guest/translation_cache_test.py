@@ -1,0 +1,77 @@
+"""The translation cache keeps to its limit, and what it throws out is not missed.
+
+The guest's only program (programs/codegen.c) generates far more code than fits. Its checksums are the
+host's own; the process does not grow; a recording made with a small cache replays with any.
+"""
+
+import os
+import re
+import subprocess
+
+import guest
+import known_program
+
+ROUNDS = 6
+SMALLEST = "4"  # MiB
+LONG_S = 400  # a busy host takes its time
+
+
+def sums(text):
+    return re.findall(r"^round .*$", text, re.M)
+
+
+class TranslationCache(guest.GuestTest):
+    def setUp(self):
+        super().setUp()
+        source = os.path.join(guest.SOURCE, "tests", "guest", "programs", "codegen.c")
+        self.program = guest.compile_c(["-m64" if guest.IS_64BIT else "-m32", "-O2", "-static"], [source],
+                                       self.path("codegen"))
+        with open(self.program, "rb") as f:
+            self.initramfs = self.write("codegen.cpio", known_program.initramfs({"init": f.read()}))
+
+    def native(self, rounds):
+        done = subprocess.run([self.program], env={"ROUNDS": str(rounds)}, check=True, capture_output=True, text=True)
+        found = sums(done.stdout)
+        self.assertEqual(len(found), rounds)
+        self.assertTrue(all(line.endswith(", 0 wrong") for line in found), found)
+        return found
+
+    def test_the_process_does_not_grow(self):
+        with guest.Guest("-tb-size", SMALLEST, initrd=self.initramfs, append=f"ROUNDS={ROUNDS}") as g:
+            g.wait_for("round 2:", LONG_S)
+            early = g.resident_mib()
+            g.wait_for(f"round {ROUNDS - 1}:", LONG_S)
+            late = g.resident_mib()
+            info = {m[0]: int(m[1]) for m in re.findall(r"(?m)^([\w ]+): (\d+)", g.monitor("info jit"))}
+            g.wait_for("codegen done", LONG_S)
+            self.assertEqual(g.wait(), 0, g.stderr())
+            self.assertEqual(sums(g.seen), self.native(ROUNDS))
+        self.assertLess(late - early, 2, info)
+        self.assertLessEqual(info["code"], int(SMALLEST) * 1024)
+        self.assertLess(info["records about them"], 16 * 1024, info)
+        # Each round's functions are gone before they run again.
+        self.assertGreater(info["evicted"], (ROUNDS - 3) * 2 * 32768, info)
+        self.assertGreaterEqual(info["made"], info["evicted"] + info["translations"])
+
+    def test_recorded_and_replayed(self):
+        done = guest.Run([*guest.boot_options(initrd=self.initramfs, append="ROUNDS=2"), "-nographic", "-icount", "shift=2",
+                          "-accel", "tcg,tb-size=" + SMALLEST, "-record", "small"], cwd=self.work, seconds=LONG_S)
+        self.assertEqual(done.status, 0, done)
+        self.assertEqual(sums(done.stdout), self.native(2))
+        digest = self.recorded_digest(done.stderr, "small", "power-off")
+        self.assert_agrees("small", digest, seconds=LONG_S)
+        self.assert_agrees("small", digest, "-tb-size", SMALLEST, seconds=LONG_S)
+        for size, name in ((SMALLEST, "small.txt"), ("128", "large.txt")):
+            self.assert_agrees("small", digest, "-tb-size", size, "-panda", "syscalls:file=" + name, seconds=LONG_S)
+        with open(self.path("small.txt"), "rb") as small, open(self.path("large.txt"), "rb") as large:
+            listed = small.read()
+            self.assertEqual(listed, large.read())
+        self.assertGreater(listed.count(b"\n"), 5)
+        # The same machine without a small cache is the same run.
+        done = guest.Run([*guest.boot_options(initrd=self.initramfs, append="ROUNDS=2"), "-nographic", "-icount", "shift=2",
+                          "-record", "large"], cwd=self.work, seconds=LONG_S)
+        self.assertEqual(self.recorded_digest(done.stderr, "large", "power-off"), digest)
+
+
+if __name__ == "__main__":
+    guest.main()
