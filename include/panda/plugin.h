@@ -12,6 +12,7 @@
 #ifndef PANDA_PLUGIN_H
 #define PANDA_PLUGIN_H
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,8 @@ void panda_disable_callback_with_context(void *plugin, panda_cb_type type, panda
 void panda_enable_callback(void *plugin, panda_cb_type type, panda_cb cb);
 void panda_enable_callback_with_context(void *plugin, panda_cb_type type, panda_cb_with_context cb, void *context);
 void panda_unregister_callbacks(void *plugin); /* all of a plugin's */
+void panda_unregister_callback(void *plugin, panda_cb_type type, panda_cb cb);
+void panda_unregister_callback_with_context(void *plugin, panda_cb_type type, panda_cb_with_context cb, void *context);
 bool panda_is_callback_enabled(void *plugin, panda_cb_type type, panda_cb cb);
 
 /* ---- plugins. A name is the file's without "panda_" and ".so"; with them it is understood too.
@@ -70,6 +73,21 @@ void panda_disable_plugin(void *plugin);
 /* Loads a plugin that this one needs. In init_plugin: if that fails, this one is not loaded either. */
 void panda_require(const char *name);
 void panda_require_from_library(const char *plugin_name, char **plugin_args, uint32_t num_args);
+/* The handle of a plugin that this one uses, loaded now where it was not; NULL: it cannot be, which was
+ * said. While this one is loaded, the other can only be unloaded by it. */
+void *panda_need_plugin(const char *name);
+const char *panda_plugin_name(void *plugin); /* valid while it is loaded; "?": no such plugin */
+/* One line on stderr that names the plugin. */
+void panda_plugin_message(void *plugin, const char *fmt, va_list list);
+/* In init_plugin: why it is going to return false. Elsewhere as panda_plugin_message(). */
+void panda_refuse(void *plugin, const char *why);
+/* Gives up, with a reason: leaves the running callback and disables its plugin, or leaves init_plugin, and
+ * the plugin is not loaded. C++ destructors on the way run. */
+__attribute__((noreturn, format(printf, 1, 2))) void panda_fail(const char *fmt, ...);
+/* Internal, for generated headers: finds a function of another plugin; false: it has none, which was said. */
+bool panda_find_function(void *plugin, const char *plugin_name, const char *function, void **found);
+/* Internal, for plugin_plugin.h: `forget` drops what was registered by a plugin that is being unloaded. */
+void panda_offer_callbacks(void (*forget)(bool (*gone)(void (*function)(void))));
 /* Paths: to be freed with free(). NULL: there is no such file. */
 char *panda_plugin_path(const char *name);
 char *panda_shared_library_path(const char *name);
@@ -87,6 +105,8 @@ typedef struct panda_arg_list {
   char *plugin_name;
 } panda_arg_list;
 panda_arg_list *panda_get_args(const char *plugin_name); /* never NULL; free with panda_free_args() */
+/* To be called when all arguments were asked for. Leaves init_plugin (as panda_fail() does) where one of them
+ * was wrong or missing, or where only help was wanted. */
 void panda_free_args(panda_arg_list *args);
 
 /* The value of an argument, or `defval` where it was not given. Numbers: decimal, 0x, 0. A value that

@@ -4,10 +4,11 @@
  *     PPP_PROT_REG_CB(foo);            declarations (inside extern "C")
  *     PPP_CB_BOILERPLATE(foo)          storage and functions, at file scope
  *     PPP_RUN_CB(foo, arguments...);   calls whoever registered
- * In one that uses it, once the other is loaded:
+ * In one that uses it:
  *     PPP_REG_CB("other", foo, my_function);
  *
- * There is no limit on how many register. A callback that removes itself while it runs is safe.
+ * There is no limit on how many register. A callback that removes itself while it runs is safe; those of a
+ * plugin that is unloaded are removed.
  * An offering plugin's callbacks with context get the context as the first argument.
  */
 #ifndef PANDA_PLUGIN_PLUGIN_H
@@ -42,12 +43,14 @@ typedef void (*ppp_function_t)(void);
  * without a prototype, which is right for pointers and integers passed as the type they have in
  * foo_t (not for float). */
 #ifdef __cplusplus
+extern "C++" { /* sources include this inside extern "C" too */
 template <typename F>
 struct ppp_context_type;
 template <typename R, typename... A>
 struct ppp_context_type<R (*)(A...)> {
   typedef R (*type)(void *, A...);
 };
+}
 #define PPP_CONTEXT_TYPE_(cb_name) ppp_context_type<cb_name##_t>::type
 #else
 #define PPP_CONTEXT_TYPE_(cb_name) void (*)()
@@ -72,8 +75,15 @@ struct ppp_context_type<R (*)(A...)> {
     }                                                                                                           \
     ppp_##cb_name##_num_cb = kept;                                                                              \
   }                                                                                                             \
+  static void ppp_##cb_name##_forget_(bool (*gone)(void (*)(void))) {                                       \
+    for (int i = 0; i < ppp_##cb_name##_num_cb; i++) {                                                          \
+      if (gone(ppp_##cb_name##_cb[i].function)) ppp_##cb_name##_cb[i].removed = true;             \
+    }                                                                                                           \
+    if (ppp_##cb_name##_running == 0) ppp_##cb_name##_compact_();                                               \
+  }                                                                                                             \
   static void ppp_##cb_name##_add_(ppp_function_t function, void *context, bool with_context) {                  \
     ppp_##cb_name##_entry_t entry = {function, context, with_context, false};                                   \
+    panda_offer_callbacks(ppp_##cb_name##_forget_);                                                             \
     if (ppp_##cb_name##_running == 0) ppp_##cb_name##_compact_();                                               \
     ppp_##cb_name##_entry_t *grown = (ppp_##cb_name##_entry_t *)realloc(                                        \
         ppp_##cb_name##_cb, sizeof(entry) * (size_t)(ppp_##cb_name##_num_cb + 1));                              \
@@ -142,31 +152,31 @@ struct ppp_context_type<R (*)(A...)> {
   } while (0)
 #define PPP_COMMA_ARGS_(...) , ##__VA_ARGS__
 
-/* The registering side: by name through the loader, so nothing is linked against the other plugin. */
+/* The registering side: by name through the loader, so nothing is linked against the other plugin, which
+ * is loaded where it was not. Where that cannot be, or it has no such callback, this is panda_fail(). */
 #define PPP_CALL_(other_plugin, function, cb_name, type_suffix, ...)                                        \
   do {                                                                                                      \
-    void *ppp_op_ = panda_get_plugin_by_name(other_plugin);                                                 \
-    if (!ppp_op_) {                                                                                         \
-      fprintf(stderr, "panda: %s is not loaded: cannot reach its callback %s\n", other_plugin, #cb_name);   \
-      abort();                                                                                              \
-    }                                                                                                       \
+    void *ppp_op_ = panda_need_plugin(other_plugin);                                                        \
+    if (!ppp_op_) panda_fail("the callback %s of the plugin %s cannot be reached", #cb_name, other_plugin);   \
     void *ppp_fn_ = dlsym(ppp_op_, function);                                                               \
-    if (!ppp_fn_) {                                                                                         \
-      fprintf(stderr, "panda: plugin %s offers no callback %s\n", other_plugin, #cb_name);                  \
-      abort();                                                                                              \
-    }                                                                                                       \
+    if (!ppp_fn_) panda_fail("the plugin %s offers no callback %s", other_plugin, #cb_name);                 \
     ((void (*)PPP_PROTO_##type_suffix(cb_name))ppp_fn_)(__VA_ARGS__);                                       \
   } while (0)
 #define PPP_PROTO_plain(cb_name) (cb_name##_t)
-#define PPP_PROTO_context(cb_name) (ppp_function_t, void *)
+#define PPP_PROTO_contextual(cb_name) (ppp_function_t, void *)
+/* A plugin that is not loaded has nothing to remove. */
+#define PPP_REMOVE_(other_plugin, ...)                                           \
+  do {                                                                           \
+    if (panda_get_plugin_by_name(other_plugin)) PPP_CALL_(other_plugin, __VA_ARGS__); \
+  } while (0)
 
 #define PPP_REG_CB(other_plugin, cb_name, cb_func) \
   PPP_CALL_(other_plugin, "ppp_add_cb_" #cb_name, cb_name, plain, (cb_func))
 #define PPP_REG_CB_WITH_CONTEXT(other_plugin, cb_name, cb_func, context) \
-  PPP_CALL_(other_plugin, "ppp_add_cb_" #cb_name "_with_context", cb_name, context, (ppp_function_t)(cb_func), (context))
+  PPP_CALL_(other_plugin, "ppp_add_cb_" #cb_name "_with_context", cb_name, contextual, (ppp_function_t)(cb_func), (context))
 #define PPP_REMOVE_CB(other_plugin, cb_name, cb_func) \
-  PPP_CALL_(other_plugin, "ppp_remove_cb_" #cb_name, cb_name, plain, (cb_func))
+  PPP_REMOVE_(other_plugin, "ppp_remove_cb_" #cb_name, cb_name, plain, (cb_func))
 #define PPP_REMOVE_CB_WITH_CONTEXT(other_plugin, cb_name, cb_func, context) \
-  PPP_CALL_(other_plugin, "ppp_remove_cb_" #cb_name "_with_context", cb_name, context, (ppp_function_t)(cb_func), (context))
+  PPP_REMOVE_(other_plugin, "ppp_remove_cb_" #cb_name "_with_context", cb_name, contextual, (ppp_function_t)(cb_func), (context))
 
 #endif

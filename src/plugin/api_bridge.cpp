@@ -1,5 +1,7 @@
 #include "plugin/api_bridge.h"
 
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <array>
 #include <filesystem>
@@ -86,6 +88,15 @@ void unregister_callbacks(void* handle) {
   if (Plugin* plugin = plugin_of(handle, "panda_unregister_callbacks")) current_host()->registry().remove_all(plugin);
 }
 
+void unregister_callback(void* handle, unsigned type, void* function, void* context, bool with_context) {
+  constexpr const char* kWhat = "panda_unregister_callback";
+  Plugin* plugin = plugin_of(handle, kWhat);
+  if (plugin == nullptr || !good(plugin, type, function, kWhat)) return;
+  if (!current_host()->registry().remove(type, plugin, function, context, with_context)) {
+    PluginHost::complain(plugin, fmt::format("{}: this callback was not registered for {}", kWhat, callback_name(type)));
+  }
+}
+
 // ---- plugins
 
 bool load_plugin(std::string_view file) {
@@ -105,22 +116,30 @@ void* handle_of(std::string_view name) {
   return plugin != nullptr ? plugin->handle : nullptr;
 }
 
+namespace {
+void unload(Plugin& plugin) {
+  if (const Status status = current_host()->unload(plugin); !status) {
+    PluginHost::complain(current_host()->caller(), status.error().message);
+  }
+}
+}  // namespace
+
 void unload_name(std::string_view name) {
   if (current_host() == nullptr) return;
   if (Plugin* plugin = current_host()->by_name(name))
-    current_host()->unload(*plugin);
+    unload(*plugin);
   else
     PluginHost::complain(running(), fmt::format("cannot unload {}: it is not loaded", name));
 }
 
 void unload_handle(void* handle) {
-  if (Plugin* plugin = plugin_of(handle, "panda_unload_plugin")) current_host()->unload(*plugin);
+  if (Plugin* plugin = plugin_of(handle, "panda_unload_plugin")) unload(*plugin);
 }
 
 void unload_index(int index) {
   if (current_host() == nullptr) return;
   if (Plugin* plugin = current_host()->by_index(index))
-    current_host()->unload(*plugin);
+    unload(*plugin);
   else
     PluginHost::complain(running(), fmt::format("cannot unload plugin number {}: there is none", index));
 }
@@ -135,14 +154,51 @@ void set_enabled(void* handle, bool on) {
   }
 }
 
-void require(std::string_view name) {
-  if (current_host() == nullptr) return;
-  const Status status = current_host()->load(name, {});
-  if (status) return;
-  if (running() != nullptr)
-    std::fprintf(stderr, "panda: %s\n", status.error().message.c_str());
+void require(std::string_view name) { static_cast<void>(need(name)); }
+
+void* need(std::string_view name) {
+  if (current_host() == nullptr) return nullptr;
+  const Result<Plugin*> found = current_host()->need(name);
+  if (found) return (*found)->handle;
+  if (current_host()->initialising() != nullptr)
+    current_host()->loading_problem(fmt::format("needs another plugin: {}", found.error().message));
   else
-    current_host()->loading_problem(fmt::format("needs another plugin: {}", status.error().message));
+    PluginHost::complain(running(), fmt::format("needs another plugin: {}", found.error().message));
+  return nullptr;
+}
+
+const char* name_of(void* handle) {
+  const Plugin* plugin = current_host() != nullptr ? current_host()->by_handle(handle) : nullptr;
+  return plugin != nullptr ? plugin->name.c_str() : "?";
+}
+
+void message(void* handle, std::string_view text) {
+  PluginHost::complain(current_host() != nullptr ? current_host()->by_handle(handle) : nullptr, text);
+}
+
+void refuse(void* handle, std::string_view why) {
+  PluginHost* host = current_host();
+  if (host != nullptr && host->initialising() != nullptr && host->initialising()->handle == handle)
+    host->loading_problem(std::string(why));
+  else
+    message(handle, why);
+}
+
+void give_up(std::string why) { throw PluginFailure(why); }
+
+bool find_function(void* handle, std::string_view plugin_name, const char* function, void** found) {
+  *found = dlsym(handle, function);
+  if (*found != nullptr) return true;
+  const std::string why = fmt::format("the plugin {} has no function {}: build them together", plugin_name, function);
+  if (current_host() != nullptr && current_host()->initialising() != nullptr)
+    current_host()->loading_problem(why);
+  else
+    PluginHost::complain(running(), why);
+  return false;
+}
+
+void offer_callbacks(Forget forget) {
+  if (current_host() != nullptr) current_host()->offer_callbacks(forget);
 }
 
 std::optional<std::string> plugin_path(std::string_view name) {
@@ -179,6 +235,13 @@ void argument_asked(std::string_view plugin, std::string_view key) {
 
 void argument_problem(std::string message) {
   if (current_host() != nullptr) current_host()->loading_problem(std::move(message));
+}
+
+void arguments_taken(std::string_view plugin) {
+  PluginHost* host = current_host();
+  if (host == nullptr || host->initialising() == nullptr || host->initialising()->name != plugin_name_of(plugin)) return;
+  // A plugin may free them in a destructor that runs because init_plugin is being left already.
+  if (!host->arguments().problems().empty() && std::uncaught_exceptions() == 0) throw ArgumentsRefused();
 }
 
 // ---- execution

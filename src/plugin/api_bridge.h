@@ -19,6 +19,7 @@ void register_callback(void* plugin, unsigned type, void* function, void* contex
 void enable_callback(void* plugin, unsigned type, void* function, void* context, bool with_context, bool on);
 [[nodiscard]] bool is_callback_enabled(void* plugin, unsigned type, void* function);
 void unregister_callbacks(void* plugin);
+void unregister_callback(void* plugin, unsigned type, void* function, void* context, bool with_context);
 
 // --- plugins
 bool load_plugin(std::string_view file);
@@ -30,6 +31,14 @@ void unload_index(int index);
 void unload_all();
 void set_enabled(void* plugin, bool on);
 void require(std::string_view name);
+[[nodiscard]] void* need(std::string_view name);
+[[nodiscard]] const char* name_of(void* plugin);
+void message(void* plugin, std::string_view text);
+void refuse(void* plugin, std::string_view why);
+[[noreturn]] void give_up(std::string why);
+[[nodiscard]] bool find_function(void* plugin, std::string_view plugin_name, const char* function, void** found);
+using Forget = void (*)(bool (*gone)(void (*function)()));
+void offer_callbacks(Forget forget);
 [[nodiscard]] std::optional<std::string> plugin_path(std::string_view name);
 [[nodiscard]] std::optional<std::string> file_beside_plugins(std::string_view file);
 
@@ -38,6 +47,7 @@ using KeyValue = std::pair<std::string, std::string>;
 [[nodiscard]] std::vector<KeyValue> arguments_of(std::string_view plugin);
 void argument_asked(std::string_view plugin, std::string_view key);
 void argument_problem(std::string message);
+void arguments_taken(std::string_view plugin);  // throws where its arguments had problems
 
 // --- execution
 [[nodiscard]] bool take_flush_request();

@@ -73,6 +73,19 @@ bool CallbackRegistry::has(unsigned type, const Plugin* plugin) const {
                      [&](const Callback& c) { return !c.removed && c.plugin == plugin; });
 }
 
+bool CallbackRegistry::remove(unsigned type, const Plugin* plugin, void* function, void* context, bool with_context) {
+  for (Callback& c : callbacks_[type]) {
+    if (!c.same(plugin, function, context, with_context)) continue;
+    c.removed = true;
+    dirty_ = true;
+    if (compiled_in(type)) generation_++;
+    update();
+    if (depth_ == 0) tidy();
+    return true;
+  }
+  return false;
+}
+
 void CallbackRegistry::remove_all(const Plugin* plugin) {
   for (unsigned type = 0; type < kTypes; type++) {
     for (Callback& c : callbacks_[type]) {
@@ -95,9 +108,9 @@ std::vector<Plugin*> CallbackRegistry::plugins_of(unsigned type) const {
   return found;
 }
 
-void CallbackRegistry::threw(unsigned type, const Callback& cb, const char* what) {
-  std::fprintf(stderr, "panda: plugin %s: its callback %s threw an exception (%s): the plugin is disabled\n",
-               cb.plugin->name.c_str(), std::string(callback_name(type)).c_str(), what);
+void CallbackRegistry::failed(unsigned type, const Callback& cb, const std::string& why) {
+  std::fprintf(stderr, "panda: plugin %s: its callback %s failed: %s; the plugin is disabled\n",
+               cb.plugin->name.c_str(), std::string(callback_name(type)).c_str(), why.c_str());
   cb.plugin->enabled = false;
   update();
 }

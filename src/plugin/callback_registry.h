@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -31,6 +32,12 @@ struct Plugin {
   bool enabled = true;
   bool loaded = true;  // false: unloading, or gone; the record stays, translated code may point at it
   bool unloading = false;
+  std::vector<Plugin*> uses{};  // plugins it required: not unloaded before it
+};
+
+// What panda_fail() throws, through the plugin's frames.
+struct PluginFailure : std::runtime_error {
+  using std::runtime_error::runtime_error;
 };
 
 struct Callback {
@@ -57,6 +64,8 @@ class CallbackRegistry {
   // False: there is no such callback.
   bool set_enabled(unsigned type, const Plugin* plugin, void* function, void* context, bool with_context, bool on);
   [[nodiscard]] bool is_enabled(unsigned type, const Plugin* plugin, void* function) const;
+  // False: there is no such callback.
+  bool remove(unsigned type, const Plugin* plugin, void* function, void* context, bool with_context);
   void remove_all(const Plugin* plugin);
   void plugin_changed() { update(); }                                 // its `enabled`
   [[nodiscard]] bool has(unsigned type, const Plugin* plugin) const;  // registered, enabled or not
@@ -113,15 +122,17 @@ class CallbackRegistry {
       } else {
         result = reinterpret_cast<uint64_t (*)(Words...)>(cb.function)(words...);
       }
+    } catch (const PluginFailure& e) {
+      failed(type, cb, e.what());
     } catch (const std::exception& e) {
-      threw(type, cb, e.what());
+      failed(type, cb, std::string("an exception: ") + e.what());
     } catch (...) {
-      threw(type, cb, "not a std::exception");
+      failed(type, cb, "an exception that is not a std::exception");
     }
     running_ = outer;
     return result;
   }
-  void threw(unsigned type, const Callback& cb, const char* what);
+  void failed(unsigned type, const Callback& cb, const std::string& why);
   void update();
   void tidy();
   void idle();

@@ -34,8 +34,9 @@ PluginHost::PluginHost(Options options, const Target& target)
   pandalog::set_machine({.stamp = [] { return pandalog::Stamp{.pc = api::pc(), .instr = api::instruction_count()}; },
                          .who =
                              [] {
-                               const Plugin* running = g_current->registry().running();
-                               return running != nullptr ? running->name : g_current->initialising_name_;
+                               const Plugin* plugin = g_current->registry().running();
+                               if (plugin == nullptr) plugin = g_current->initialising_;
+                               return plugin != nullptr ? plugin->name : std::string();
                              }});
 }
 
@@ -155,18 +156,19 @@ Status PluginHost::initialise(Plugin& plugin, bool (*init)(void*)) {
   arguments_.begin(plugin.name);
   std::string why;
   bool started = false;
-  initialising_++;
-  const std::string outer_name = std::exchange(initialising_name_, plugin.name);
+  Plugin* const outer_plugin = std::exchange(initialising_, &plugin);
   try {
     started = init(plugin.handle);
     if (!started) why = "init_plugin returned false";
+  } catch (const ArgumentsRefused&) {
+  } catch (const PluginFailure& e) {
+    why = e.what();
   } catch (const std::exception& e) {
     why = fmt::format("init_plugin threw an exception ({})", e.what());
   } catch (...) {
     why = "init_plugin threw an exception";
   }
-  initialising_--;
-  initialising_name_ = outer_name;
+  initialising_ = outer_plugin;
   if (!arguments_.problems().empty()) {
     why.clear();
     for (const std::string& p : arguments_.problems()) why += (why.empty() ? "" : "; ") + p;
@@ -183,10 +185,11 @@ Status PluginHost::initialise(Plugin& plugin, bool (*init)(void*)) {
   if (why.empty()) why = "unloaded itself in init_plugin";
   const std::string name = plugin.name;
   if (started) {
-    unload(plugin);
+    begin_unloading(plugin);
     if (!busy()) finish_unloading();
   } else {
     registry_.remove_all(&plugin);
+    forget_callbacks_of(plugin);
     plugin.loaded = false;
     plugin.unloading = false;
     arguments_.forget(name);
@@ -198,15 +201,66 @@ Status PluginHost::initialise(Plugin& plugin, bool (*init)(void*)) {
 
 void PluginHost::loading_problem(std::string message) { arguments_.problem(std::move(message)); }
 
-void PluginHost::unload(Plugin& plugin) {
+Result<Plugin*> PluginHost::need(std::string_view name) {
+  Plugin* const user = caller();
+  PANDA_TRY_STATUS(load(name, {}));
+  Plugin* const found = by_name(name);
+  if (found == nullptr) return fail("plugin {}: it unloaded itself", name);
+  if (user != nullptr && user != found && std::find(user->uses.begin(), user->uses.end(), found) == user->uses.end()) {
+    user->uses.push_back(found);
+  }
+  return found;
+}
+
+Plugin* PluginHost::user_of(const Plugin& plugin) {
+  for (Plugin* p : loaded()) {
+    if (std::find(p->uses.begin(), p->uses.end(), &plugin) != p->uses.end()) return p;
+  }
+  return nullptr;
+}
+
+Status PluginHost::unload(Plugin& plugin) {
+  if (!plugin.loaded) return {};
+  if (Plugin* const by = caller(); by != nullptr) std::erase(by->uses, &plugin);  // it knows what it does
+  if (const Plugin* user = user_of(plugin); user != nullptr) {
+    return fail("cannot unload {}: {} uses it; unload that first", plugin.name, user->name);
+  }
+  begin_unloading(plugin);
+  return {};
+}
+
+void PluginHost::begin_unloading(Plugin& plugin) {
   if (!plugin.loaded) return;
   plugin.loaded = false;
   plugin.unloading = true;
+  plugin.uses.clear();
   registry_.remove_all(&plugin);
   if (!busy())
     finish_unloading();
   else if (registry_.depth() != 0)
     registry_.when_idle([this] { finish_unloading(); });
+}
+
+void PluginHost::offer_callbacks(Forget forget) {
+  if (std::find(offers_.begin(), offers_.end(), forget) == offers_.end()) offers_.push_back(forget);
+}
+
+namespace {
+
+// Where the shared object is that an address lies in; nullptr: in none.
+const void* base_of(const void* address) {
+  Dl_info info{};
+  return dladdr(address, &info) != 0 ? info.dli_fbase : nullptr;
+}
+const void* g_gone = nullptr;
+
+}  // namespace
+
+void PluginHost::forget_callbacks_of(const Plugin& plugin) {
+  g_gone = base_of(dlsym(plugin.handle, "init_plugin"));
+  std::erase_if(offers_, [](Forget f) { return base_of(reinterpret_cast<const void*>(f)) == g_gone; });
+  const auto gone = [](void (*function)()) { return base_of(reinterpret_cast<const void*>(function)) == g_gone; };
+  for (const Forget forget : offers_) forget(gone);
 }
 
 void PluginHost::finish_unloading() {
@@ -223,6 +277,7 @@ void PluginHost::finish_unloading() {
       }
     }
     registry_.remove_all(&p);  // what uninit_plugin may have registered
+    forget_callbacks_of(p);
     arguments_.forget(p.name);
     close_plugin(p.handle);
     p.handle = nullptr;
@@ -230,8 +285,12 @@ void PluginHost::finish_unloading() {
 }
 
 void PluginHost::unload_all() {
-  const std::vector<Plugin*> all = loaded();
-  for (auto it = all.rbegin(); it != all.rend(); ++it) unload(**it);
+  while (true) {
+    const std::vector<Plugin*> all = loaded();
+    if (all.empty()) break;
+    const auto unused = std::find_if(all.rbegin(), all.rend(), [this](Plugin* p) { return user_of(*p) == nullptr; });
+    begin_unloading(unused != all.rend() ? **unused : *all.back());
+  }
   if (!busy()) finish_unloading();
 }
 
@@ -253,8 +312,8 @@ std::string PluginHost::monitor_load(std::string_view file, std::string_view arg
 std::string PluginHost::monitor_unload(int index) {
   Plugin* p = by_index(index);
   if (p == nullptr) return fmt::format("no plugin has the index {}: see list_plugins\n", index);
-  unload(*p);
-  return {};
+  const Status status = unload(*p);
+  return status ? std::string() : status.error().message + "\n";
 }
 
 std::string PluginHost::monitor_list() {

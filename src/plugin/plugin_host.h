@@ -48,6 +48,9 @@ struct MachineHooks {
   std::function<uint64_t()> replay_total;               // its length in instructions, when replaying
 };
 
+// Leaves init_plugin: its arguments had problems, which are noted.
+struct ArgumentsRefused {};
+
 class PluginHost {
  public:
   struct Options {
@@ -76,9 +79,11 @@ class PluginHost {
   // --- loading and unloading
   // Success where it is loaded already. `file` is a name or a path.
   Status load(std::string_view file, const std::vector<Argument>& arguments);
-  // At once, or when the callbacks that run have returned.
-  void unload(Plugin& plugin);
-  void unload_all();
+  // The plugin, loaded where it was not, and noted as one that the caller uses.
+  Result<Plugin*> need(std::string_view name);
+  // At once, or when the callbacks that run have returned. An error where others use it.
+  Status unload(Plugin& plugin);
+  void unload_all();  // users before those they use
   [[nodiscard]] Plugin* by_name(std::string_view name);
   [[nodiscard]] Plugin* by_handle(const void* handle);
   [[nodiscard]] Plugin* by_index(int index);
@@ -86,6 +91,13 @@ class PluginHost {
   void set_enabled(Plugin& plugin, bool on);
   // The plugin being initialised cannot do without this: its loading fails with this message.
   void loading_problem(std::string message);
+  // The plugin whose init_plugin is on the stack innermost; nullptr: none.
+  [[nodiscard]] Plugin* initialising() { return initialising_; }
+  // Who calls the API now, as far as is known.
+  [[nodiscard]] Plugin* caller() { return initialising_ != nullptr ? initialising_ : registry_.running(); }
+  // PPP: called for each plugin that is unloaded, to drop what it registered.
+  using Forget = void (*)(bool (*gone)(void (*function)()));
+  void offer_callbacks(Forget forget);
 
   // --- pandalog: before plugins are loaded, and when all are unloaded
   Status open_pandalog(const std::string& path);
@@ -128,7 +140,10 @@ class PluginHost {
   Status initialise(Plugin& plugin, bool (*init)(void*));
   void simple(unsigned type, bool with_cpu);
   void finish_unloading();
-  [[nodiscard]] bool busy() const { return registry_.depth() != 0 || initialising_ != 0; }
+  void begin_unloading(Plugin& plugin);
+  void forget_callbacks_of(const Plugin& plugin);
+  [[nodiscard]] Plugin* user_of(const Plugin& plugin);  // a loaded one that uses it, or nullptr
+  [[nodiscard]] bool busy() const { return registry_.depth() != 0 || initialising_ != nullptr; }
 
   exec::Engine* engine_;
   const Target* target_;
@@ -140,8 +155,8 @@ class PluginHost {
   std::vector<std::unique_ptr<Plugin>> plugins_;  // records stay after unloading: see Plugin::loaded
   std::vector<PluginSpec> wanted_;
   std::vector<std::string> complained_;
-  unsigned initialising_ = 0;  // init_plugin functions on the stack
-  std::string initialising_name_;  // of the innermost
+  std::vector<Forget> offers_;
+  Plugin* initialising_ = nullptr;
   std::string* monitor_text_ = nullptr;
 };
 

@@ -295,12 +295,97 @@ TEST_P(PluginApiTest, OldAndNewSourcesWorkTogether) {
   EXPECT_EQ(variable<int>("new_style", "new_style_events"), 1) << "removed itself in the first";
 }
 
+// ---- plugins and plugins
+
+struct UsesSeen {  // uses.h's
+  uint64_t events, context, blocks;
+  int sum, each, visited;
+  bool remove;
+};
+
+TEST_P(PluginApiTest, APluginCallsAnothersFunctionsAndHearsItsCallbacks) {
+  ASSERT_TRUE(host_->add_argument("uses:remove").has_value());
+  setenv("PANDA_PLUGIN_DIR", PANDA_TEST_PLUGINS, 1);
+  ASSERT_TRUE(load("uses").has_value());
+  ASSERT_NE(host_->by_name("offers"), nullptr) << "loaded because it is used";
+  auto& seen = variable<UsesSeen>("uses", "uses_seen");
+  EXPECT_EQ(seen.sum, 3);
+  EXPECT_EQ(seen.each, 3 + 10);
+  EXPECT_EQ(seen.visited, 0 + 1 + 2);
+  machine_->run(200);
+  const uint64_t half = seen.events;
+  EXPECT_GT(half, 10u);
+  EXPECT_EQ(seen.blocks, half);
+  EXPECT_EQ(seen.context, 1u) << "removed itself in the first";
+  // A plugin that is in use stays; its user can go, and what it registered goes with it.
+  EXPECT_EQ(host_->monitor_unload(1), "cannot unload offers: uses uses it; unload that first\n");
+  EXPECT_EQ(host_->monitor_unload(0), "");
+  ASSERT_EQ(host_->loaded().size(), 1u);
+  EXPECT_EQ(machine_->run(1'000'000), exec::StopReason::IdleForever);
+  EXPECT_EQ(reinterpret_cast<uint64_t (*)()>(dlsym(host_->by_name("offers")->handle, "offers_blocks"))(), 102u);
+  unsetenv("PANDA_PLUGIN_DIR");
+}
+
+TEST_P(PluginApiTest, AMissingPluginOrCallbackOfAnotherIsSaid) {
+  EXPECT_EQ(message(load("uses", "early")), "plugin uses: offers_blocks was called before init_offers_api()");
+  setenv("PANDA_PLUGIN_DIR", "/no/such", 1);
+  const std::string missing = message(load("uses"));
+  EXPECT_EQ(missing.find("plugin uses: needs another plugin: plugin offers: not found"), 0u) << missing;
+  ASSERT_TRUE(load("offers").has_value());
+  EXPECT_EQ(message(load("uses", "absent")), "plugin uses: the plugin offers offers no callback on_absent");
+  EXPECT_EQ(host_->loaded().size(), 1u);
+  unsetenv("PANDA_PLUGIN_DIR");
+}
+
+// ---- the C++ layer
+
+struct ModernCounts {  // modern.cpp's
+  uint64_t blocks, icount, once, events, scoped, destroyed, memory;
+};
+
+TEST_P(PluginApiTest, TheCppLayerRegistersLambdas) {
+  const std::string file = testing::TempDir() + "panda_modern_" + std::to_string(getpid());
+  ASSERT_TRUE(load("offers").has_value());
+  ASSERT_TRUE(load("modern", "listen,times=3,file=" + file).has_value());
+  machine_->run(1'000'000);
+  auto& counts = variable<ModernCounts>("modern", "modern_counts");
+  EXPECT_EQ(counts.blocks, 101u);
+  EXPECT_EQ(counts.icount, machine_->engine->count().value);
+  EXPECT_EQ(counts.memory, 101u);
+  EXPECT_EQ(counts.once, 3u) << "removed itself in the third";
+  EXPECT_EQ(counts.scoped, 5u) << "disabled in the fifth";
+  EXPECT_EQ(counts.events, 101u);
+  EXPECT_EQ(host_->monitor_command("modern"), "here\n");
+  host_->unload_all();
+  std::ifstream in(file);
+  std::string line;
+  std::getline(in, line);
+  EXPECT_EQ(line, "101 blocks");
+  unlink(file.c_str());
+}
+
+TEST_P(PluginApiTest, TheCppLayerSaysWhyItDoesNotLoad) {
+  EXPECT_EQ(message(load("modern", "refuse")), "plugin modern: no work today");
+  EXPECT_EQ(message(load("modern", "badfile")),
+            "plugin modern: cannot write /no/such/folder/file: No such file or directory");
+  EXPECT_EQ(message(load("modern", "small=65536")), "plugin modern: the argument 'small' is too large");
+  EXPECT_EQ(message(load("modern", "times=x,refuse")), "plugin modern: the argument 'times=x' is not a valid number")
+      << "arguments come first";
+  EXPECT_EQ(message(load("modern", "must")), "plugin modern: the argument 'missing' is required (what is missing)");
+  EXPECT_TRUE(host_->loaded().empty());
+  ASSERT_TRUE(load("modern", "throw").has_value());
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(machine_->run(1'000'000), exec::StopReason::IdleForever);
+  EXPECT_EQ(testing::internal::GetCapturedStderr(),
+            "panda: plugin modern: its callback BEFORE_BLOCK_EXEC failed: an exception: thrown; the plugin is disabled\n");
+}
+
 TEST_P(PluginApiTest, APluginThatThrowsIsDisabledAndTheGuestGoesOn) {
   ASSERT_TRUE(load("new_style", "throw").has_value());
   testing::internal::CaptureStderr();
   EXPECT_EQ(machine_->run(1'000'000), exec::StopReason::IdleForever);
   EXPECT_EQ(machine_->state().regs[0], 5050u);
-  EXPECT_NE(testing::internal::GetCapturedStderr().find("plugin new_style: its callback BEFORE_BLOCK_EXEC threw"),
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("plugin new_style: its callback BEFORE_BLOCK_EXEC failed: an exception that is not"),
             std::string::npos);
 }
 

@@ -27,6 +27,7 @@ typedef enum panda_cb_type {
 
 #ifdef __cplusplus
 
+extern "C++" { /* sources include this inside extern "C" too */
 namespace panda_detail {
 
 /* A function pointer that is chosen by its arguments alone. Trivial, so that the unions below are. */
@@ -58,6 +59,7 @@ struct SlotOf<Result(Args...)> {
 };
 
 }  // namespace panda_detail
+}
 
 #define PANDA_CB_MEMBER_(member, result, ...) panda_detail::SlotOf<result(__VA_ARGS__)>::type member;
 #elif defined(PANDA_UNTYPED_CALLBACKS)

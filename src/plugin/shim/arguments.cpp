@@ -115,23 +115,31 @@ void panda_free_args(panda_arg_list* args) {
     std::free(args->list[i].key);
     std::free(args->list[i].value);
   }
+  const std::string plugin = args->plugin_name;
   std::free(args->list);
   std::free(args->plugin_name);
   std::free(args);
+  api::arguments_taken(plugin);
 }
+
+using cstring = const char*;
+// What a required argument is where it is missing, until the plugin notices: no null pointer, it would use it.
+template <typename T>
+constexpr T kMissing = T{};
+template <>
+constexpr cstring kMissing<cstring> = "";
 
 #define PANDA_ARGUMENT_FORMS(suffix, type, kind, read)                                                        \
   type panda_parse_##suffix(panda_arg_list* args, const char* argname, type defval) {                         \
     return read({args, argname, kind, nullptr, false}, defval);                                               \
   }                                                                                                           \
   type panda_parse_##suffix##_req(panda_arg_list* args, const char* argname, const char* help) {              \
-    return read({args, argname, kind, help, true}, type{});                                                   \
+    return read({args, argname, kind, help, true}, kMissing<type>);                                                  \
   }                                                                                                           \
   type panda_parse_##suffix##_opt(panda_arg_list* args, const char* argname, type defval, const char* help) { \
     return read({args, argname, kind, help, false}, defval);                                                  \
   }
 
-using cstring = const char*;
 PANDA_ARGUMENT_FORMS(ulong, target_ulong, "number", number)
 PANDA_ARGUMENT_FORMS(uint32, uint32_t, "number", number)
 PANDA_ARGUMENT_FORMS(uint64, uint64_t, "number", number)

@@ -8,6 +8,19 @@ using panda::plugin::shim::copy;
 using panda::plugin::shim::function_of;
 using panda::plugin::shim::text;
 
+namespace {
+
+std::string formatted(const char* fmt, va_list list) {
+  char* line = nullptr;
+  const int size = vasprintf(&line, fmt, list);
+  if (size < 0) return fmt;
+  std::string out(line, static_cast<size_t>(size));
+  std::free(line);
+  return out;
+}
+
+}  // namespace
+
 void panda_register_callback(void* plugin, panda_cb_type type, panda_cb cb) {
   api::register_callback(plugin, type, function_of(cb), nullptr, false);
 }
@@ -27,6 +40,12 @@ void panda_enable_callback_with_context(void* plugin, panda_cb_type type, panda_
   api::enable_callback(plugin, type, function_of(cb), context, true, true);
 }
 void panda_unregister_callbacks(void* plugin) { api::unregister_callbacks(plugin); }
+void panda_unregister_callback(void* plugin, panda_cb_type type, panda_cb cb) {
+  api::unregister_callback(plugin, type, function_of(cb), nullptr, false);
+}
+void panda_unregister_callback_with_context(void* plugin, panda_cb_type type, panda_cb_with_context cb, void* context) {
+  api::unregister_callback(plugin, type, function_of(cb), context, true);
+}
 bool panda_is_callback_enabled(void* plugin, panda_cb_type type, panda_cb cb) {
   return api::is_callback_enabled(plugin, type, function_of(cb));
 }
@@ -63,6 +82,21 @@ void panda_require_from_library(const char* plugin_name, char** plugin_args, uin
   for (uint32_t i = 0; i < num_args; i++) api::add_argument(text(plugin_name), text(plugin_args[i]));
   api::require(text(plugin_name));
 }
+void* panda_need_plugin(const char* name) { return api::need(text(name)); }
+const char* panda_plugin_name(void* plugin) { return api::name_of(plugin); }
+void panda_plugin_message(void* plugin, const char* fmt, va_list list) { api::message(plugin, formatted(fmt, list)); }
+void panda_refuse(void* plugin, const char* why) { api::refuse(plugin, text(why)); }
+void panda_fail(const char* fmt, ...) {
+  va_list list;
+  va_start(list, fmt);
+  std::string why = formatted(fmt, list);
+  va_end(list);
+  api::give_up(std::move(why));
+}
+bool panda_find_function(void* plugin, const char* plugin_name, const char* function, void** found) {
+  return api::find_function(plugin, text(plugin_name), function, found);
+}
+void panda_offer_callbacks(void (*forget)(bool (*gone)(void (*function)()))) { api::offer_callbacks(forget); }
 char* panda_plugin_path(const char* name) {
   const auto path = api::plugin_path(text(name));
   return path ? copy(*path) : nullptr;
@@ -114,14 +148,11 @@ uintptr_t panda_get_current_llvm_module(void) {
 int monitor_printf(Monitor* mon, const char* fmt, ...) {
   va_list list;
   va_start(list, fmt);
-  char* line = nullptr;
-  const int size = vasprintf(&line, fmt, list);
+  const std::string line = formatted(fmt, list);
   va_end(list);
-  if (size < 0) return size;
   if (mon != nullptr)
-    api::monitor_output({line, static_cast<size_t>(size)});
+    api::monitor_output(line);
   else
-    std::fwrite(line, 1, static_cast<size_t>(size), stdout);
-  std::free(line);
-  return size;
+    std::fwrite(line.data(), 1, line.size(), stdout);
+  return static_cast<int>(line.size());
 }
