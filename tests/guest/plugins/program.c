@@ -1,7 +1,7 @@
 /* The guest program of the plugin tests: /init of an initramfs, the only process besides its own child.
  *
- * It waits for a byte on the console, does what is listed in work(), says "done" and waits again; the
- * recording is begun and ended in the two waits. What plugins must find is known from this file: strings
+ * It waits for a byte on the console, does what is listed in work(), and then says "done" and waits, again and
+ * again. The recording is begun in the first wait and ended behind the second "done". What plugins must find is known from this file: strings
  * and buffers, the callers of copy(), how often count_loop()'s body runs, what is never called. Where a
  * plugin reports an instruction, that instruction has a label, in the assembly at the end of the file.
  */
@@ -48,7 +48,7 @@ void on_stack(char *top, void (*f)(void));                 /* calls f on another
 void catching(void (*f)(void));                            /* calls f; throwing() returns from it at once */
 void throwing(void);
 word hypercall(word number, word argument);                /* hypercall_insn: CPUID */
-void undefined(void);                                      /* undefined_insn: ud2 */
+void undefined(void) __attribute__((noreturn));            /* undefined_insn: ud2 */
 
 char secret[] = "Xyzzy, said the known program";           /* copied bytewise in level3() */
 char wide[] = "four words of a wide sentence...";          /* 32 bytes, copied by words in sentence() */
@@ -94,7 +94,7 @@ NOINLINE void generated_code(void) { /* mov $n, %eax; ret: made, called, changed
   }
 }
 
-NOINLINE void child(void) {
+__attribute__((noreturn)) NOINLINE void child(void) {
   count_loop(5000);
   undefined();
 }
@@ -106,7 +106,7 @@ NOINLINE void parent(void) {
 
 NOINLINE void say(const char *text) {
   word n = 0;
-  while (text[n] != 0) n++;
+  do n++; while (text[n] != 0);
   sys(SYS_write, 1, (long)text, (long)n, 0, 0, 0);
 }
 
@@ -136,8 +136,10 @@ NOINLINE void run(void) {
   say("ready\n");
   wait_for_byte();
   work();
-  say("done\n");
-  for (;;) wait_for_byte();
+  for (;;) {
+    say("done\n");
+    wait_for_byte();
+  }
 }
 
 /* One text for both architectures: A, C, D, SI, DI, SP, BP are the word-sized registers; on i386 the arguments

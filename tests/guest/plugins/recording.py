@@ -67,6 +67,8 @@ def make():
             g.send("\n")
             g.wait_for("plugh: what the kernel prints\n")
             g.wait_for("done\n")
+            g.send("\n")
+            g.wait_for("done\n")
             g.monitor("end_record")
             g.send("\x01x")
             g.wait()
@@ -146,8 +148,9 @@ class PluginTest(guest.GuestTest):
             return f.read()
 
     def callers_in_level3(self):
-        """The return addresses on the stack in copy(), called by level3(): innermost first."""
-        chain = ["copy", "level3", "level2", "level1", "work", "run", "_start"]
+        """The return addresses of the calls that led to copy() in level3(), innermost first; _start's call of run() was
+        before the recording."""
+        chain = ["copy", "level3", "level2", "level1", "work", "run"]
         return [self.program.return_address(outer, inner) for inner, outer in zip(chain, chain[1:])]
 
 
