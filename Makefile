@@ -1,7 +1,7 @@
 # Thin: everything is in CMake presets and scripts. See README.md.
 BUILD := build/release
 
-.PHONY: demo test build configure guests bench fidelity userland lint clean deps
+.PHONY: demo test build configure guests bench bench-plugins fidelity userland lint clean deps
 demo: build guests
 	scripts/demo.sh
 test: configure guests
@@ -18,6 +18,10 @@ guests: deps
 bench: build guests
 	@scripts/install-deps.sh bench
 	bench/run.sh
+	@$(MAKE) bench-plugins
+bench-plugins: build guests
+	cmake --build --preset release --target bench_plugin_x86_64 pandalog_bench
+	bench/plugins.py
 userland: build guests
 	@scripts/install-deps.sh userland
 	scripts/make-userland.sh amd64 build/userland/amd64

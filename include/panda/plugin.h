@@ -48,6 +48,14 @@ void panda_unregister_callback(void *plugin, panda_cb_type type, panda_cb cb);
 void panda_unregister_callback_with_context(void *plugin, panda_cb_type type, panda_cb_with_context cb, void *context);
 bool panda_is_callback_enabled(void *plugin, panda_cb_type type, panda_cb cb);
 
+/* ---- counters that translated code increments by itself, without a call: what is counted costs next to nothing.
+ * `what` is PANDA_CB_BEFORE_BLOCK_EXEC (blocks begun) or PANDA_CB_INSN_EXEC (instructions completed; a repeated string
+ * instruction counts once for each time it is begun or gone on with). Counts from the next block on. The counter may
+ * be written at any time; its memory is the engine's, and stays readable when it no longer counts: after
+ * panda_remove_inline_counter(), while the plugin is disabled, or when it was unloaded. NULL: no such kind. */
+uint64_t *panda_inline_counter(void *plugin, panda_cb_type what);
+void panda_remove_inline_counter(void *plugin, uint64_t *counter);
+
 /* ---- plugins. A name is the file's without "panda_" and ".so"; with them it is understood too.
  * Loading one that is loaded already is success. Unloading happens when no callback runs any more. */
 #ifdef __cplusplus

@@ -18,6 +18,7 @@ typedef struct TranslationBlock {
   const void *tc_ptr;          /* host code, for display */
   void *opaque;                /* free for plugins; NULL at first */
   void *unit_;                 /* the engine's */
+  uint64_t engine_;            /* the engine's */
 } TranslationBlock;
 
 /* How a block ended (after_block_exec): <= TB_EXIT_IDX1 it ran to its end, else it was left early

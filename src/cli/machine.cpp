@@ -115,17 +115,25 @@ Result<std::unique_ptr<Machine>> Machine::create_replay(const Config& config) {
   PANDA_TRY(auto m, create_core(config, header.machine, header.clock_shift));
   m->clock_.set_offset_ns(header.clock_offset_ns);
   m->engine_->set_count(header.count);
-  PANDA_TRY(const std::string cpu, snapshot.load(*m->memory_));
-  if (log->header().snapshot_id != snapshot.id() || log->header().start != header.count) {
-    return fail("{} and {} are not of the same recording", replay::snapshot_path(config.replay),
-                replay::log_path(config.replay));
-  }
-  if (!m->frontend_->load_state(m->engine_->cpu(), cpu)) {
-    return fail("{}: its CPU state is not one of this version", replay::snapshot_path(config.replay));
-  }
-  m->memory_->flush_tlb(m->engine_->cpu());
+  m->recording_ = config.replay;
+  m->snapshot_.emplace(std::move(snapshot));
   m->replayer_ = std::make_unique<replay::Replayer>(std::move(log), replay::Line::of(*m->engine_));
   return m;
+}
+
+Status Machine::restore() {
+  PANDA_TRY(const std::string cpu, snapshot_->load(*memory_));
+  const replay::LogHeader& log = replayer_->log().header();
+  if (log.snapshot_id != snapshot_->id() || log.start != snapshot_->header().count) {
+    return fail("{} and {} are not of the same recording", replay::snapshot_path(recording_),
+                replay::log_path(recording_));
+  }
+  if (!frontend_->load_state(engine_->cpu(), cpu)) {
+    return fail("{}: its CPU state is not one of this version", replay::snapshot_path(recording_));
+  }
+  snapshot_.reset();
+  memory_->flush_tlb(engine_->cpu());
+  return {};
 }
 
 Status Machine::reset() {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,7 @@ namespace panda::cli {
 class Machine {
  public:
   static Result<std::unique_ptr<Machine>> create_live(const Config& config, device::CharBackend& serial);
-  static Result<std::unique_ptr<Machine>> create_replay(const Config& config);
+  static Result<std::unique_ptr<Machine>> create_replay(const Config& config);  // restore() makes it complete
 
   [[nodiscard]] exec::Engine& engine() { return *engine_; }
   [[nodiscard]] board::Pc* board() { return board_.get(); }               // null in a replay
@@ -32,6 +33,8 @@ class Machine {
   [[nodiscard]] check::CheckBackend* checker() { return checker_; }       // null but for --backend=check
   [[nodiscard]] const snapshot::MachineDescription& description() const { return description_; }
 
+  // Of a replay, before it runs: RAM and CPU as the recording began.
+  Status restore();
   // Live, between two instructions: devices, CPU and kernel as at power-on; the clock goes on.
   Status reset();
 
@@ -51,6 +54,8 @@ class Machine {
   std::unique_ptr<exec::Engine> engine_;
   std::unique_ptr<board::Pc> board_;
   std::unique_ptr<replay::Replayer> replayer_;
+  std::string recording_;                             // that is replayed
+  std::optional<snapshot::SnapshotReader> snapshot_;  // until it is restored
   std::vector<uint8_t> kernel_;
   std::vector<uint8_t> initrd_;
   std::string append_;

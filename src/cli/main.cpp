@@ -119,7 +119,13 @@ int run(const Config& config) {
       if (auto opened = (*plugins)->open_pandalog(config.pandalog); !opened) return complain(opened.error());
     }
     if (auto loaded = load_plugins(config, **plugins); !loaded) return complain(loaded.error());
+    (*plugins)->during_machine_init();
     (*plugins)->after_machine_init();
+    if (replaying) {
+      (*plugins)->before_loadvm();
+      if (auto restored = (*machine)->restore(); !restored) return complain(restored.error());
+      (*plugins)->after_loadvm();
+    }
     if (console) terminal.set_raw();
     Multiplexer* keys = nullptr;
     Multiplexer mux({.console = console, .monitor = monitor, .monitor_first = config.monitor_first, .echo = terminal.raw()},

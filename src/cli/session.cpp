@@ -80,6 +80,7 @@ int Session::run() {
       continue;
     }
     if (live()) machine_.board()->resume(machine_.engine().count());
+    plugins_.top_loop();
     run_since_ = Clock::now();
     running_ = true;
     plugins_.run_begins();
@@ -88,7 +89,7 @@ int Session::run() {
     running_ = false;
     run_time_ += Clock::now() - run_since_;
     after_run(reason);
-    plugins_.top_loop();
+    plugins_.main_loop_wait();
   }
   if (recorder_) finish_recording(EndReason::Quit);
   report_check();
@@ -153,6 +154,8 @@ void Session::slice(InsnCount now) {
   } else if (recorder_ && recorder_->failure()) {
     post(EndRecord{});
   }
+  plugins_.main_loop_wait();
+  plugins_.top_loop();
 }
 
 // --- requests

@@ -10,6 +10,7 @@
 #include "ir/printer.h"
 #include "ir/verifier.h"
 #include "memory/access.h"
+#include "memory/cpu_observer.h"
 
 namespace panda::exec {
 
@@ -121,7 +122,8 @@ TranslationUnit* Engine::find_or_translate(const UnitKey& key, uint32_t variant)
     if ((second & kPageMask) == unit->phys_next) return unit;
     cache_->invalidate(unit->phys, unit->size);
   }
-  unsigned max_insns = variant >= kCapped ? std::min(variant - kCapped, max_unit_insns_) : max_unit_insns_;
+  const uint32_t cap = variant >= kRest ? variant - kRest : variant >= kCapped ? variant - kCapped : max_unit_insns_;
+  unsigned max_insns = std::min(cap, max_unit_insns_);
   std::unique_ptr<TranslationUnit> unit;
   do {
     if (unit != nullptr) {
@@ -171,7 +173,7 @@ bool Engine::may_go_on() {
   if (cpu_->budget <= 0 || flush_wanted_ || !chaining_ || resume_exact_ || outside_->stop_requested()) return false;
   if (frontend_.halted(*cpu_) || frontend_.wants_single_step(*cpu_)) return false;
   if (outside_->interrupt_pending() && frontend_.accepts_interrupt(*cpu_)) return false;
-  return instrumenter_ == nullptr || instrumenter_->generation() == generation_;
+  return instrumenter_ == nullptr || (!instrumenter_->block_open() && instrumenter_->generation() == generation_);
 }
 
 // An exact unit completed its instruction.
@@ -200,13 +202,15 @@ bool Engine::handle_request(TranslationUnit& unit, uint32_t index, bool& resume)
   const bool was_exact = cpu_->exact != 0;
   if (request == ExitRequest::Dispatch) {
     cpu_->budget += insn.refund - 1;
+    cpu_->exact = 0;
+    if (instrumenter_ != nullptr) instrumenter_->unit_left_early(*cpu_, unit, index, request);
     if (was_exact) finish_exact();
     return true;
   }
   cpu_->budget += insn.refund;
   cpu_->exact = 0;
   frontend_.set_pc(*cpu_, insn.pc);
-  if (instrumenter_ != nullptr) instrumenter_->unit_left_early(*cpu_, unit);
+  if (instrumenter_ != nullptr) instrumenter_->unit_left_early(*cpu_, unit, index, request);
   if (request == ExitRequest::Retranslate) cache_->invalidate(unit.phys, unit.size);
   if (request == ExitRequest::Restart || request == ExitRequest::Retranslate) {
     PANDA_CHECK(!was_exact);
@@ -227,6 +231,7 @@ std::optional<StopReason> Engine::run_units(uint32_t variant) {
       case Exit::Direct:
       case Exit::Indirect: {
         if (cpu_->budget <= 0 || flush_wanted_ || !chaining_) return std::nullopt;
+        if (instrumenter_ != nullptr && instrumenter_->block_open()) return std::nullopt;
         if (exit.kind == Exit::Indirect) {
           unit = next_unit();
           break;
@@ -234,7 +239,9 @@ std::optional<StopReason> Engine::run_units(uint32_t variant) {
         unit = find_or_translate(kNormal);
         if (unit == nullptr) break;
         // Either may have been dropped: by eviction, or by a plugin that was told of the translation.
-        if (exit.unit->valid && unit->valid && exit.unit->exits[exit.index].to == nullptr && unit->phys_next == 0) {
+        // What carries on a block may be left before that is over.
+        if (exit.unit->valid && unit->valid && exit.unit->exits[exit.index].to == nullptr && unit->phys_next == 0 &&
+            !continues_block(exit.unit->variant)) {
           cache_->link(*exit.unit, exit.index, *unit);
         }
         break;
@@ -250,7 +257,7 @@ std::optional<StopReason> Engine::run_units(uint32_t variant) {
       case Exit::Budget:
         cpu_->exact = 0;
         frontend_.set_pc(*cpu_, exit.unit->insns[exit.index].pc);
-        if (cpu_->budget <= 0) return std::nullopt;
+        if (cpu_->budget <= 0 || (instrumenter_ != nullptr && instrumenter_->block_open())) return std::nullopt;
         unit = find_or_translate(kCapped + static_cast<uint32_t>(cpu_->budget));
         break;
       case Exit::Request: {
@@ -307,7 +314,10 @@ StopReason Engine::run(InsnCount until) {
           stats_.interrupts++;
           frontend_.wake(*cpu_);
           resume_exact_ = false;
-          if (!frontend_.deliver_interrupt(*cpu_, *vector)) stop = StopReason::Shutdown;
+          const int32_t deliver = cpu_->observer != nullptr ? cpu_->observer->interrupt(*cpu_, *vector) : *vector;
+          if (deliver >= 0 && !frontend_.deliver_interrupt(*cpu_, static_cast<uint8_t>(deliver))) {
+            stop = StopReason::Shutdown;
+          }
           continue;
         }
         due = outside_->next_event(now);
@@ -322,7 +332,12 @@ StopReason Engine::run(InsnCount until) {
     cpu_->count_limit = limit.value;
     cpu_->budget = static_cast<int64_t>(limit - now);
     uint32_t variant = frontend_.wants_single_step(*cpu_) ? kExact : kNormal;
-    if (resume_exact_) variant = kExactResume;
+    if (resume_exact_) {
+      variant = kExactResume;
+    } else if (instrumenter_ != nullptr && instrumenter_->block_open()) {
+      const uint32_t rest = instrumenter_->resume_variant(*cpu_, variant == kExact ? 0 : cpu_->budget);
+      if (rest != kNormal) variant = rest;
+    }
     resume_exact_ = false;
     stop = run_units(variant);
   }

@@ -27,9 +27,18 @@ class Instrumenter {
   // It will not run again. Evicted: to make room for another, and not because anything changed.
   virtual void unit_dropped(TranslationUnit&, bool /*evicted*/) {}
   // --- while running
-  virtual void unit_left_early(VcpuContext&, TranslationUnit&) {}  // fault or restart inside it
+  // The unit was left at insns[index]: by a fault of this instruction, to run it again by itself, or (Dispatch) because
+  // it, now complete, wants the engine to look. The guest's pc and count are right.
+  virtual void unit_left_early(VcpuContext&, TranslationUnit&, uint32_t /*index*/, ExitRequest) {}
+  // A block was left in its middle and may go on. The engine then does not chain, and asks what to run at the guest's
+  // pc: kRest + n where that is the block's rest, else kNormal (the block is over). n is at most `budget`.
+  [[nodiscard]] bool block_open() const { return block_open_; }
+  [[nodiscard]] virtual uint32_t resume_variant(VcpuContext&, int64_t /*budget*/) { return kNormal; }
   // True: translations are as the registrations want them. The engine asks at each dispatch.
   [[nodiscard]] virtual uint64_t generation() const { return 0; }
+
+ protected:
+  bool block_open_ = false;
 };
 
 }  // namespace panda::exec

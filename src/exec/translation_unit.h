@@ -23,7 +23,11 @@ enum Variant : uint32_t {
   kExact = 1,        // one instruction alone
   kExactResume = 2,  // the same, for an instruction whose instrumentation has fired already
   kCapped = 0x100,   // + n: at most n instructions, to stop at an exact count
+  kRest = 0x10000,   // + n: the last n instructions of a block that was left in its middle, or the next n of them
 };
+
+// What carries on a block that began in another unit.
+[[nodiscard]] constexpr bool continues_block(uint32_t variant) { return variant == kExactResume || variant >= kRest; }
 
 struct TranslationUnit {
   UnitKey key;

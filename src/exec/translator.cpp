@@ -34,7 +34,7 @@ std::span<const uint8_t> Translator::page_bytes(uint64_t phys) const {
 void Translator::before_exit(ir::Builder& b) {
   if (instrumenter_ == nullptr) return;
   if (insn_open_) instrumenter_->emit_insn_after(cpu_, *unit_, insn_pc_, b);
-  if (unit_->variant != kExactResume) instrumenter_->emit_unit_exit(cpu_, *unit_, b);
+  instrumenter_->emit_unit_exit(cpu_, *unit_, b);
 }
 
 Translator::Step Translator::one_insn(TranslationUnit& unit, uint64_t pc, bool exact) {

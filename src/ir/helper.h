@@ -44,6 +44,13 @@ struct HelperDesc {
   bool pure = false;      // depends on its parameters alone: may be removed and shared
   bool uses_fp = false;   // reads or writes the guest FP control and status (host MXCSR is the guest's)
   bool uses_budget = false;  // reads or writes VcpuContext::budget
+  // Plugins' callbacks, which may be exchanged while translations call them.
+  bool indirect = false;  // `function` is where the address of the function stands
+  bool has_context = false;  // the function's first parameter is `context`, the state pointer its second
+  const void* context = nullptr;
+  // What is known of its machine code beyond the calling convention.
+  uint32_t keeps = 0;   // host registers (16 and on: vector registers) that it leaves alone, callee-saved or not
+  uint8_t ignores = 0;  // bit n: does not look at its n-th parameter, the state pointer and the context included
 };
 
 }  // namespace panda::ir

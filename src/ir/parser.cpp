@@ -245,8 +245,13 @@ class Parser {
         return call(line, in);
       case Op::insn:
       case Op::count:
+        in.imm = line.number();
+        return;
       case Op::bump:
         in.imm = line.number();
+        line.expect(",");
+        line.expect("by=");
+        in.aux = u32(line);
         return;
       case Op::br:
         in.aux = target(line);

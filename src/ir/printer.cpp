@@ -74,7 +74,7 @@ class Printer {
       case Op::count:
         return put(" {}", in.imm);
       case Op::bump:
-        return put(" {:#x}", in.imm);
+        return put(" {:#x}, by={}", in.imm, in.aux);
       case Op::br:
         return put(" block {}", in.aux);
       case Op::brc:

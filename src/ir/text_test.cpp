@@ -40,7 +40,7 @@ block 0:
   %12 = vmovmsk %11, aux=4
   %13 = vcmp_f64 %9, %10, imm=0x3
   set.v128 [32], %13
-  bump 0x7fff0010
+  bump 0x7fff0010, by=3
   brc %7, block 1, block 2
 block 1:
   exit_direct 0x2000, exit=0

@@ -207,6 +207,7 @@ std::string_view special_error(const Inst& in, const Type* args) {
       return {};
     case Op::bump:
       if (in.imm == 0) return "no counter";
+      if (in.aux > 0xffff) return "amount too large";
       return {};
     default:
       return {};

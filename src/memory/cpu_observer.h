@@ -18,6 +18,9 @@ class CpuObserver {
   virtual bool hypercall(VcpuContext&) noexcept { return false; }
   // An exception is about to be delivered; returns the vector to deliver, or -1 to squash it.
   virtual int32_t exception(VcpuContext&, int32_t vector) noexcept { return vector; }
+  // The CPU has taken an external interrupt off its controller and is about to deliver it; returns the vector to
+  // deliver, or -1 to drop it.
+  virtual int32_t interrupt(VcpuContext&, int32_t vector) noexcept { return vector; }
 };
 
 }  // namespace panda

@@ -97,6 +97,22 @@ void unregister_callback(void* handle, unsigned type, void* function, void* cont
   }
 }
 
+uint64_t* add_counter(void* handle, unsigned what) {
+  Plugin* plugin = plugin_of(handle, "panda_inline_counter");
+  if (plugin == nullptr) return nullptr;
+  if (what != PANDA_CB_BEFORE_BLOCK_EXEC && what != PANDA_CB_INSN_EXEC) {
+    PluginHost::complain(plugin, "panda_inline_counter: counts BEFORE_BLOCK_EXEC or INSN_EXEC, nothing else");
+    return nullptr;
+  }
+  return current_host()->instrumentation().add_counter(
+      *plugin, what == PANDA_CB_INSN_EXEC ? Instrumentation::Counts::Insns : Instrumentation::Counts::Blocks);
+}
+
+void remove_counter(void* handle, const uint64_t* counter) {
+  Plugin* plugin = plugin_of(handle, "panda_remove_inline_counter");
+  if (plugin != nullptr) current_host()->instrumentation().remove_counter(*plugin, counter);
+}
+
 // ---- plugins
 
 bool load_plugin(std::string_view file) {

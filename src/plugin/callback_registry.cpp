@@ -14,48 +14,100 @@ constexpr std::string_view kNames[] = {
 static_assert(std::size(kNames) == CallbackRegistry::kTypes);
 
 // Those whose registration changes what is compiled into translations.
-constexpr bool compiled_in(unsigned type) {
+enum class Compiled : uint8_t {
+  No,
+  Asked,     // while translating
+  Block,     // called with a block
+  BlockEnd,  // and how it ended
+  Insn,      // called with a pc
+};
+constexpr Compiled compiled(unsigned type) {
   switch (type) {
     case PANDA_CB_BEFORE_BLOCK_TRANSLATE:
     case PANDA_CB_AFTER_BLOCK_TRANSLATE:
-    case PANDA_CB_BEFORE_BLOCK_EXEC_INVALIDATE_OPT:
     case PANDA_CB_BEFORE_TCG_CODEGEN:
-    case PANDA_CB_BEFORE_BLOCK_EXEC:
-    case PANDA_CB_AFTER_BLOCK_EXEC:
     case PANDA_CB_INSN_TRANSLATE:
-    case PANDA_CB_INSN_EXEC:
     case PANDA_CB_AFTER_INSN_TRANSLATE:
-    case PANDA_CB_AFTER_INSN_EXEC:
+      return Compiled::Asked;
+    case PANDA_CB_BEFORE_BLOCK_EXEC_INVALIDATE_OPT:
+    case PANDA_CB_BEFORE_BLOCK_EXEC:
     case PANDA_CB_START_BLOCK_EXEC:
     case PANDA_CB_END_BLOCK_EXEC:
-      return true;
+      return Compiled::Block;
+    case PANDA_CB_AFTER_BLOCK_EXEC:
+      return Compiled::BlockEnd;
+    case PANDA_CB_INSN_EXEC:
+    case PANDA_CB_AFTER_INSN_EXEC:
+      return Compiled::Insn;
     default:
-      return false;
+      return Compiled::No;
   }
 }
+
+// Switched off more often than this, a callback stays in translations.
+constexpr unsigned kOftenSwitched = 2;
+
+uint64_t nothing() { return 0; }
 
 }  // namespace
 
 std::string_view callback_name(unsigned type) { return type < std::size(kNames) ? kNames[type] : "?"; }
 
+// What translated code needs to call it.
+void CallbackRegistry::prepare(Callback& cb) {
+  const Compiled how = compiled(cb.type);
+  if (how == Compiled::No || how == Compiled::Asked || cb.target != nullptr) return;
+  cb.target = targets_.take();
+  const Footprint footprint = scan_callback(cb.function);
+  cb.direct = !footprint.calls_out && cb.type != PANDA_CB_BEFORE_BLOCK_EXEC_INVALIDATE_OPT;
+  cb.call.name = callback_name(cb.type);
+  cb.call.function = cb.target;
+  cb.call.indirect = true;
+  cb.call.params[0] = ir::Type::I64;
+  if (how == Compiled::BlockEnd) cb.call.params[1] = ir::Type::I64;
+  cb.call.reads = footprint.reads ? ir::kAllState : ir::kNoState;
+  cb.call.writes = footprint.writes ? ir::kAllState : ir::kNoState;
+  cb.call.may_exit = false;
+  cb.call.keeps = footprint.keeps;
+  cb.call.ignores = footprint.ignores;
+  cb.call.has_context = cb.with_context;
+  cb.call.context = cb.context;
+}
+
 bool CallbackRegistry::add(unsigned type, const Callback& callback) {
-  for (const Callback& c : callbacks_[type]) {
-    if (c.same(callback.plugin, callback.function, callback.context, callback.with_context)) return false;
+  const auto is_it = [&](const Callback& c) {
+    return c.type == type && c.same(callback.plugin, callback.function, callback.context, callback.with_context);
+  };
+  for (const Callback* c : callbacks_[type]) {
+    if (is_it(*c) && !c->removed) return false;
   }
-  callbacks_[type].push_back(callback);
-  if (compiled_in(type)) generation_++;
-  update();
+  Callback* record = nullptr;
+  for (Callback& c : records_) {
+    // One that is still in its list, waiting to be tidied away, has its place there.
+    if (is_it(c) && std::find(callbacks_[type].begin(), callbacks_[type].end(), &c) == callbacks_[type].end()) record = &c;
+  }
+  if (record == nullptr) {
+    record = &records_.emplace_back(callback);
+    record->type = type;
+    prepare(*record);
+  }
+  record->enabled = callback.enabled;
+  record->removed = false;
+  callbacks_[type].push_back(record);
+  if (compiled(type) == Compiled::Asked) generation_++;  // it is to be asked about everything
+  update(type);
   return true;
 }
 
 bool CallbackRegistry::set_enabled(unsigned type, const Plugin* plugin, void* function, void* context,
                                    bool with_context, bool on) {
-  for (Callback& c : callbacks_[type]) {
-    if (!c.same(plugin, function, context, with_context)) continue;
-    if (c.enabled != on) {
-      c.enabled = on;
-      if (compiled_in(type)) generation_++;
-      update();
+  for (Callback* c : callbacks_[type]) {
+    if (c->removed || !c->same(plugin, function, context, with_context)) continue;
+    if (c->enabled != on) {
+      c->enabled = on;
+      if (!on) c->switched_off++;
+      if (compiled(type) == Compiled::Asked) generation_++;
+      update(type);
     }
     return true;
   }
@@ -63,23 +115,22 @@ bool CallbackRegistry::set_enabled(unsigned type, const Plugin* plugin, void* fu
 }
 
 bool CallbackRegistry::is_enabled(unsigned type, const Plugin* plugin, void* function) const {
-  return std::any_of(callbacks_[type].begin(), callbacks_[type].end(), [&](const Callback& c) {
-    return !c.removed && c.enabled && c.plugin == plugin && c.function == function && plugin->enabled;
-  });
+  return std::any_of(callbacks_[type].begin(), callbacks_[type].end(),
+                     [&](const Callback* c) { return c->live() && c->plugin == plugin && c->function == function; });
 }
 
 bool CallbackRegistry::has(unsigned type, const Plugin* plugin) const {
   return std::any_of(callbacks_[type].begin(), callbacks_[type].end(),
-                     [&](const Callback& c) { return !c.removed && c.plugin == plugin; });
+                     [&](const Callback* c) { return !c->removed && c->plugin == plugin; });
 }
 
 bool CallbackRegistry::remove(unsigned type, const Plugin* plugin, void* function, void* context, bool with_context) {
-  for (Callback& c : callbacks_[type]) {
-    if (!c.same(plugin, function, context, with_context)) continue;
-    c.removed = true;
+  for (Callback* c : callbacks_[type]) {
+    if (c->removed || !c->same(plugin, function, context, with_context)) continue;
+    c->removed = true;
     dirty_ = true;
-    if (compiled_in(type)) generation_++;
-    update();
+    if (compiled(type) == Compiled::Asked) generation_++;
+    update(type);
     if (depth_ == 0) tidy();
     return true;
   }
@@ -88,11 +139,11 @@ bool CallbackRegistry::remove(unsigned type, const Plugin* plugin, void* functio
 
 void CallbackRegistry::remove_all(const Plugin* plugin) {
   for (unsigned type = 0; type < kTypes; type++) {
-    for (Callback& c : callbacks_[type]) {
-      if (c.plugin != plugin || c.removed) continue;
-      c.removed = true;
+    for (Callback* c : callbacks_[type]) {
+      if (c->plugin != plugin || c->removed) continue;
+      c->removed = true;
       dirty_ = true;
-      if (compiled_in(type)) generation_++;
+      if (compiled(type) == Compiled::Asked) generation_++;
     }
   }
   update();
@@ -101,31 +152,42 @@ void CallbackRegistry::remove_all(const Plugin* plugin) {
 
 std::vector<Plugin*> CallbackRegistry::plugins_of(unsigned type) const {
   std::vector<Plugin*> found;
-  for (const Callback& c : callbacks_[type]) {
-    if (c.removed || !c.enabled || !c.plugin->enabled) continue;
-    if (std::find(found.begin(), found.end(), c.plugin) == found.end()) found.push_back(c.plugin);
+  for (const Callback* c : callbacks_[type]) {
+    if (!c->live()) continue;
+    if (std::find(found.begin(), found.end(), c->plugin) == found.end()) found.push_back(c->plugin);
   }
   return found;
 }
 
-void CallbackRegistry::failed(unsigned type, const Callback& cb, const std::string& why) {
+void CallbackRegistry::failed(const Callback& cb, const std::string& why) {
   std::fprintf(stderr, "panda: plugin %s: its callback %s failed: %s; the plugin is disabled\n",
-               cb.plugin->name.c_str(), std::string(callback_name(type)).c_str(), why.c_str());
+               cb.plugin->name.c_str(), std::string(callback_name(cb.type)).c_str(), why.c_str());
   cb.plugin->enabled = false;
   update();
 }
 
 void CallbackRegistry::update() {
-  for (unsigned type = 0; type < kTypes; type++) {
-    const bool now = std::any_of(callbacks_[type].begin(), callbacks_[type].end(),
-                                 [](const Callback& c) { return !c.removed && c.enabled && c.plugin->enabled; });
-    if (now != active_[type] && compiled_in(type)) generation_++;
-    active_[type] = now;
+  for (unsigned type = 0; type < kTypes; type++) update(type);
+}
+
+void CallbackRegistry::update(unsigned type) {
+  const std::vector<Callback*>& all = callbacks_[type];
+  active_[type] = std::any_of(all.begin(), all.end(), [](const Callback* c) { return c->live(); });
+  if (compiled(type) == Compiled::No || compiled(type) == Compiled::Asked) return;
+  std::vector<Callback*> now;
+  for (Callback* c : all) {
+    *c->target = c->live() ? c->function : reinterpret_cast<const void*>(&nothing);
+    const bool stays = !c->removed && c->emitted && c->switched_off > kOftenSwitched;
+    c->emitted = c->live() || stays;
+    if (c->emitted) now.push_back(c);
   }
+  if (now == emitted_[type]) return;
+  emitted_[type] = std::move(now);
+  generation_++;
 }
 
 void CallbackRegistry::tidy() {
-  for (auto& list : callbacks_) std::erase_if(list, [](const Callback& c) { return c.removed; });
+  for (auto& list : callbacks_) std::erase_if(list, [](const Callback* c) { return c->removed; });
   dirty_ = false;
 }
 

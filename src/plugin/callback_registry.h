@@ -1,6 +1,7 @@
 // Who wants to be told of what. Callbacks are kept per type in the order of registration and may be
 // added, removed, enabled and disabled at any time, from inside a callback too: while any runs,
-// entries are only marked, and the vectors are tidied when the last one has returned.
+// entries are only marked, and the lists are tidied when the last one has returned. A record is never
+// freed, since translated code may point at it; it is used again when its callback is registered again.
 //
 // Callbacks are called untyped: each argument goes zero-extended into a 64-bit integer register, as
 // the host's calling convention (System V x86-64) passes every integer and pointer argument. So one
@@ -10,6 +11,7 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <exception>
 #include <functional>
 #include <stdexcept>
@@ -18,6 +20,10 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
+
+#include "ir/helper.h"
+#include "plugin/callback_scan.h"
+#include "plugin/near_memory.h"
 
 #define PANDA_CORE_VIEW 1
 #include "panda/callbacks/cb-defs.h"
@@ -48,9 +54,20 @@ struct Callback {
   bool enabled = true;
   bool removed = false;
 
+  // The registry's.
+  unsigned type = 0;
+  bool emitted = false;       // translations are to have calls of it
+  unsigned switched_off = 0;  // how often
+  // What translated code calls: the function while it is to be called, else one that does nothing. So a callback ends
+  // at once, though translations that call it may still run for a while.
+  const void** target = nullptr;
+  bool direct = false;  // may be called by translated code without the registry's care
+  ir::HelperDesc call{};  // of the direct call
+
   [[nodiscard]] bool same(const Plugin* p, void* f, void* c, bool wc) const {
-    return !removed && plugin == p && function == f && context == c && with_context == wc;
+    return plugin == p && function == f && context == c && with_context == wc;
   }
+  [[nodiscard]] bool live() const { return !removed && enabled && plugin->enabled; }
 };
 
 [[nodiscard]] std::string_view callback_name(unsigned type);  // as in PANDA_CB_<name>
@@ -72,6 +89,9 @@ class CallbackRegistry {
 
   // Somebody is registered and enabled.
   [[nodiscard]] bool active(unsigned type) const { return active_[type]; }
+  // Those that translations are to call, in the order of registration. A callback that is switched off and on again
+  // and again stays among them, so that this costs no translations.
+  [[nodiscard]] const std::vector<Callback*>& emitted(unsigned type) const { return emitted_[type]; }
   // Changes with everything that translated code depends on.
   [[nodiscard]] uint64_t generation() const { return generation_; }
   void new_generation() { generation_++; }
@@ -90,10 +110,9 @@ class CallbackRegistry {
     depth_++;
     const size_t end = callbacks_[type].size();
     for (size_t i = 0; i < end; i++) {
-      const Callback cb = callbacks_[type][i];  // a copy: the vector may grow meanwhile
-      if (cb.removed || !cb.enabled || !cb.plugin->enabled) continue;
-      if (only != nullptr && cb.plugin != only) continue;
-      if (stop(guarded(type, cb, to_register(args)...))) break;
+      const Callback& cb = *callbacks_[type][i];
+      if (!cb.live() || (only != nullptr && cb.plugin != only)) continue;
+      if (stop(guarded(cb, to_register(args)...))) break;
     }
     if (--depth_ == 0) idle();
   }
@@ -101,6 +120,14 @@ class CallbackRegistry {
   void call_all(unsigned type, Args... args) {
     call(
         type, nullptr, [](uint64_t) { return false; }, args...);
+  }
+  // One callback, if it is to be called.
+  template <typename... Args>
+  void call_one(const Callback& cb, Args... args) {
+    if (!cb.live()) return;
+    depth_++;
+    guarded(cb, to_register(args)...);
+    if (--depth_ == 0) idle();
   }
 
  private:
@@ -112,7 +139,7 @@ class CallbackRegistry {
       return static_cast<uint64_t>(value);
   }
   template <typename... Words>
-  uint64_t guarded(unsigned type, const Callback& cb, Words... words) {
+  uint64_t guarded(const Callback& cb, Words... words) {
     Plugin* const outer = running_;
     running_ = cb.plugin;
     uint64_t result = 0;
@@ -123,21 +150,26 @@ class CallbackRegistry {
         result = reinterpret_cast<uint64_t (*)(Words...)>(cb.function)(words...);
       }
     } catch (const PluginFailure& e) {
-      failed(type, cb, e.what());
+      failed(cb, e.what());
     } catch (const std::exception& e) {
-      failed(type, cb, std::string("an exception: ") + e.what());
+      failed(cb, std::string("an exception: ") + e.what());
     } catch (...) {
-      failed(type, cb, "an exception that is not a std::exception");
+      failed(cb, "an exception that is not a std::exception");
     }
     running_ = outer;
     return result;
   }
-  void failed(unsigned type, const Callback& cb, const std::string& why);
+  void failed(const Callback& cb, const std::string& why);
+  void prepare(Callback& cb);
   void update();
+  void update(unsigned type);
   void tidy();
   void idle();
 
-  std::array<std::vector<Callback>, kTypes> callbacks_;
+  std::deque<Callback> records_;
+  NearPool<const void*> targets_;
+  std::array<std::vector<Callback*>, kTypes> callbacks_;
+  std::array<std::vector<Callback*>, kTypes> emitted_;
   std::array<bool, kTypes> active_{};
   uint64_t generation_ = 1;
   unsigned depth_ = 0;

@@ -4,47 +4,20 @@
 #include <cstring>
 #include <utility>
 
-#include "base/host_x87.h"
+#include "base/host_fp.h"
 
 namespace panda::plugin {
 namespace {
 
 // Callbacks may read and write all registers. Those that may leave the unit adjust the budget too.
-template <size_t N>
-constexpr ir::HelperDesc descriptor(std::string_view name, const void* function, bool may_exit) {
+template <size_t N, typename F>
+ir::HelperDesc descriptor(std::string_view name, F* function, bool may_exit) {
   ir::HelperDesc desc;
   desc.name = name;
-  desc.function = function;
+  desc.function = reinterpret_cast<const void*>(function);
   for (size_t i = 0; i < N; i++) desc.params[i] = ir::Type::I64;
   desc.may_exit = may_exit;
   desc.uses_budget = true;
-  return desc;
-}
-
-template <typename F>
-const void* address(F* f) {
-  return reinterpret_cast<const void*>(f);
-}
-
-const ir::HelperDesc& invalidate_helper() {
-  static const ir::HelperDesc desc =
-      descriptor<2>("plugin_block_invalidate", address(&Instrumentation::block_invalidate), true);
-  return desc;
-}
-const ir::HelperDesc& enter_helper() {
-  static const ir::HelperDesc desc = descriptor<2>("plugin_block_enter", address(&Instrumentation::block_enter), false);
-  return desc;
-}
-const ir::HelperDesc& leave_helper() {
-  static const ir::HelperDesc desc = descriptor<3>("plugin_block_leave", address(&Instrumentation::block_leave), false);
-  return desc;
-}
-const ir::HelperDesc& insn_helper() {
-  static const ir::HelperDesc desc = descriptor<3>("plugin_insn_exec", address(&Instrumentation::insn_exec), false);
-  return desc;
-}
-const ir::HelperDesc& insn_done_helper() {
-  static const ir::HelperDesc desc = descriptor<3>("plugin_insn_done", address(&Instrumentation::insn_done), false);
   return desc;
 }
 
@@ -56,7 +29,16 @@ bool is_true(uint64_t result) { return (result & 0xff) != 0; }
 
 TranslationBlock& block_of(uint64_t tb) { return *reinterpret_cast<TranslationBlock*>(tb); }
 
+// TranslationBlock::engine_
+constexpr uint64_t kLeaveEmitted = 1;  // the unit's code tells of the block's end
+
 }  // namespace
+
+const ir::HelperDesc Instrumentation::kGuarded = descriptor<2>("plugin_callback", &Instrumentation::guarded, false);
+const ir::HelperDesc Instrumentation::kGuarded2 = descriptor<3>("plugin_callback2", &Instrumentation::guarded2, false);
+const ir::HelperDesc Instrumentation::kInvalidate =
+    descriptor<2>("plugin_block_invalidate", &Instrumentation::block_invalidate, true);
+const ir::HelperDesc Instrumentation::kPartEnds = descriptor<3>("plugin_part_ends", &Instrumentation::part_ends, false);
 
 Instrumentation::Instrumentation(exec::Engine& engine, const Target& target, CallbackRegistry& registry)
     : engine_(engine), target_(target), registry_(registry) {
@@ -95,6 +77,7 @@ bool Instrumentation::fires(unsigned type) {
     case PANDA_CB_BEFORE_LOADVM:
     case PANDA_CB_AFTER_LOADVM:
     case PANDA_CB_ASID_CHANGED:
+    case PANDA_CB_DURING_MACHINE_INIT:
     case PANDA_CB_AFTER_MACHINE_INIT:
     case PANDA_CB_AFTER_CPU_EXEC_ENTER:
     case PANDA_CB_BEFORE_CPU_EXEC_EXIT:
@@ -102,18 +85,11 @@ bool Instrumentation::fires(unsigned type) {
     case PANDA_CB_MAIN_LOOP_WAIT:
     case PANDA_CB_PRE_SHUTDOWN:
     case PANDA_CB_BEFORE_HANDLE_EXCEPTION:
+    case PANDA_CB_BEFORE_HANDLE_INTERRUPT:
       return true;
     default:
       return false;
   }
-}
-
-bool Instrumentation::leave_active() const {
-  return registry_.active(PANDA_CB_AFTER_BLOCK_EXEC) || registry_.active(PANDA_CB_END_BLOCK_EXEC);
-}
-
-bool Instrumentation::blocks_active() const {
-  return leave_active() || registry_.active(PANDA_CB_BEFORE_BLOCK_EXEC) || registry_.active(PANDA_CB_START_BLOCK_EXEC);
 }
 
 // ---- the state as plugins see it
@@ -122,30 +98,27 @@ void Instrumentation::store_field(uint32_t offset, uint64_t value) {
   if (offset != kNoField) std::memcpy(static_cast<uint8_t*>(engine_.cpu().state()) + offset, &value, sizeof(value));
 }
 
+uint64_t Instrumentation::field(uint32_t offset) const {
+  uint64_t value = 0;
+  std::memcpy(&value, static_cast<const uint8_t*>(engine_.cpu().state()) + offset, sizeof(value));
+  return value;
+}
+
 void Instrumentation::set_fields(uint64_t pc, uint64_t count) {
-  pc_ = pc & target_.address_mask;
-  count_ = count;
-  store_field(target_.guest_pc_offset, pc_);
-  store_field(target_.instr_count_offset, count_);
+  store_field(target_.guest_pc_offset, pc & target_.address_mask);
+  store_field(target_.instr_count_offset, count);
 }
 
 void Instrumentation::synchronise() {
-  if (in_compiled_) return;
   set_fields(engine_.frontend().current_key(engine_.cpu()).pc, engine_.count().value);
 }
 
-uint64_t Instrumentation::current_pc() {
-  return in_compiled_ ? pc_ : engine_.frontend().current_key(engine_.cpu()).pc & target_.address_mask;
-}
-
-uint64_t Instrumentation::current_count() { return in_compiled_ ? count_ : engine_.count().value; }
-
-void Instrumentation::want_dispatch() { dispatch_wanted_ = true; }
+uint64_t Instrumentation::current_pc() const { return field(target_.guest_pc_offset) & target_.address_mask; }
+uint64_t Instrumentation::current_count() const { return field(target_.instr_count_offset); }
 
 // The budget is used up at once where the registrations changed, so that the next block is looked up
 // by the engine, which then drops the translations. The count stays: completed() is their difference.
-void Instrumentation::compiled_callback_done(uint64_t generation_before) {
-  in_compiled_ = false;
+void Instrumentation::callback_done(uint64_t generation_before) {
   if (generation_before == registry_.generation() && !dispatch_wanted_) return;
   dispatch_wanted_ = false;
   VcpuContext& cpu = engine_.cpu();
@@ -154,28 +127,43 @@ void Instrumentation::compiled_callback_done(uint64_t generation_before) {
   cpu.budget = 0;
 }
 
-// ---- translating
+// ---- inline counters
 
-TranslationBlock* Instrumentation::take_block() {
-  std::erase_if(evicted_blocks_, [&](TranslationBlock* tb) {
-    if (is_open(tb)) return false;
-    free_blocks_.push_back(tb);
-    return true;
-  });
-  if (free_blocks_.empty()) return &blocks_.emplace_back();
-  TranslationBlock* tb = free_blocks_.back();
-  free_blocks_.pop_back();
-  *tb = {};
-  return tb;
+uint64_t* Instrumentation::add_counter(Plugin& plugin, Counts what) {
+  counters_.push_back({&plugin, what, counter_values_.take()});
+  registry_.new_generation();
+  return counters_.back().value;
 }
 
-void Instrumentation::unit_begins(VcpuContext&, exec::TranslationUnit& unit) {
-  if (unit.variant != exec::kExactResume && registry_.active(PANDA_CB_BEFORE_BLOCK_TRANSLATE)) {
-    synchronise();
-    registry_.call_all(PANDA_CB_BEFORE_BLOCK_TRANSLATE, engine_.cpu().state(), unit.key.pc & target_.address_mask);
+// The value's memory is not used again: translations that count may still run for a while.
+void Instrumentation::remove_counter(const Plugin& plugin, const uint64_t* value) {
+  const auto is_it = [&](const Counter& c) { return c.plugin == &plugin && c.value == value; };
+  if (std::erase_if(counters_, is_it) != 0) registry_.new_generation();
+}
+
+void Instrumentation::remove_counters(const Plugin& plugin) {
+  if (std::erase_if(counters_, [&](const Counter& c) { return c.plugin == &plugin; }) != 0) registry_.new_generation();
+}
+
+void Instrumentation::emit_counters(Counts what, uint32_t amount, ir::Builder& b) const {
+  for (const Counter& c : counters_) {
+    if (c.counts != what || !c.plugin->enabled) continue;
+    b.emit(ir::Op::bump, ir::Type::Void, {}, reinterpret_cast<uint64_t>(c.value), amount);
   }
-  TranslationBlock* tb = pending_ != nullptr ? pending_ : take_block();
-  pending_ = tb;
+}
+
+// ---- translating
+
+void Instrumentation::unit_begins(VcpuContext& cpu, exec::TranslationUnit& unit) {
+  // Not told again where it must be translated a second time, for want of room or of its second page.
+  const bool again = pending_ != nullptr && pending_->phys_pc == unit.phys;
+  if (!exec::continues_block(unit.variant) && !again && registry_.active(PANDA_CB_BEFORE_BLOCK_TRANSLATE)) {
+    synchronise();
+    registry_.call_all(PANDA_CB_BEFORE_BLOCK_TRANSLATE, cpu.state(), unit.key.pc & target_.address_mask);
+  }
+  if (pending_ == nullptr) pending_ = blocks_.take();
+  TranslationBlock* const tb = pending_;
+  *tb = {};
   tb->pc = unit.key.pc & target_.address_mask;
   tb->cs_base = unit.key.pc_base;
   tb->flags = unit.key.flags;
@@ -184,96 +172,130 @@ void Instrumentation::unit_begins(VcpuContext&, exec::TranslationUnit& unit) {
   unit.plugin_tb = tb;
 }
 
-void Instrumentation::emit_pc(uint64_t pc, ir::Builder& b) {
-  b.set(b.unit().pc_offset, b.konst(b.unit().pc_type, pc & ir::mask_of(b.unit().pc_type)));
+void Instrumentation::emit_moment(Moment& moment, ir::Builder& b) {
+  if (moment.done) return;
+  moment.done = true;
+  const uint64_t pc_mask = ir::mask_of(b.unit().pc_type);
+  if (moment.set_pc) b.set(b.unit().pc_offset, b.konst(b.unit().pc_type, moment.pc_register & pc_mask));
+  b.set(target_.guest_pc_offset, b.i64(moment.pc & target_.address_mask));
+  const ir::Value count = insn_count(b);
+  b.set(target_.instr_count_offset, moment.after ? b.add(count, b.i64(1)) : count);
 }
 
-std::vector<Plugin*> Instrumentation::ask(unsigned translate_type, unsigned exec_type, VcpuContext& cpu, uint64_t pc) {
-  std::vector<Plugin*> asking;
-  bool any = false;
-  if (registry_.active(translate_type)) {
-    synchronise();
-    for (Plugin* plugin : registry_.plugins_of(translate_type)) {
-      bool wants = false;
-      registry_.call(
-          translate_type, plugin,
-          [&](uint64_t result) {
-            wants |= is_true(result);
-            return false;
-          },
-          cpu.state(), pc & target_.address_mask);
-      if (wants) asking.push_back(plugin);
-      any |= wants;
+void Instrumentation::emit_calls(const std::vector<Callback*>& callbacks, Moment& moment, ir::Builder& b,
+                                 uint64_t argument, std::optional<uint64_t> second) {
+  for (const Callback* c : callbacks) {
+    const bool looks = c->call.reads.end != 0 || c->call.writes.end != 0;
+    if (!c->direct || looks) emit_moment(moment, b);
+    if (c->direct) {
+      second ? b.call(c->call, {b.i64(argument), b.i64(*second)}) : b.call(c->call, {b.i64(argument)});
+    } else if (second) {
+      b.call(kGuarded2, {pointer(b, c), b.i64(argument), b.i64(*second)});
+    } else {
+      b.call(kGuarded, {pointer(b, c), b.i64(argument)});
     }
   }
-  if (!any) return {};
-  // A plugin that only listens hears of every instruction that somebody asked for.
-  std::vector<Plugin*> listening;
-  for (Plugin* plugin : registry_.plugins_of(exec_type)) {
-    const bool asked = std::find(asking.begin(), asking.end(), plugin) != asking.end();
-    if (asked || !registry_.has(translate_type, plugin)) listening.push_back(plugin);
-  }
-  return listening;
 }
 
-void Instrumentation::emit_insn_before(VcpuContext& cpu, exec::TranslationUnit& unit, uint64_t pc, ir::Builder& b) {
-  last_pc_ = pc;
-  const bool first = unit.insn_count == 0;
-  auto* const tb = static_cast<TranslationBlock*>(unit.plugin_tb);
-  const bool invalidate = first && !unit.exact && registry_.active(PANDA_CB_BEFORE_BLOCK_EXEC_INVALIDATE_OPT);
-  bool pc_set = false;
-  const auto set_pc = [&] {
-    if (!pc_set) emit_pc(pc, b);
-    pc_set = true;
-  };
-  if (invalidate) {
-    set_pc();
-    b.call(invalidate_helper(), {pointer(b, tb), insn_count(b)});
-  }
-  if (first && blocks_active()) {
-    set_pc();
-    b.call(enter_helper(), {pointer(b, tb), insn_count(b)});
-  }
-  if (!registry_.active(PANDA_CB_INSN_TRANSLATE)) return;
-  const uint64_t linear = pc + unit.key.pc_base;
+const std::vector<Callback*>& Instrumentation::ask(InsnAnswer& answer, unsigned translate_type, unsigned exec_type,
+                                                   const exec::TranslationUnit& unit, uint64_t linear) {
   const uint64_t phys = unit.phys + (linear - unit.key.pc);
-  if (answer_.phys != phys || answer_.pc != linear || answer_.generation != registry_.generation()) {
-    answer_.plugins = ask(PANDA_CB_INSN_TRANSLATE, PANDA_CB_INSN_EXEC, cpu, linear);
-    answer_.phys = phys;
-    answer_.pc = linear;
-    answer_.generation = registry_.generation();
+  if (answer.phys == phys && answer.pc == linear && answer.generation == registry_.generation()) {
+    return answer.callbacks;
   }
-  for (Plugin* plugin : answer_.plugins) {
-    set_pc();
-    b.call(insn_helper(), {pointer(b, plugin), b.i64(linear & target_.address_mask), insn_count(b)});
+  answer.callbacks.clear();
+  answer.phys = phys;
+  answer.pc = linear;
+  answer.generation = registry_.generation();
+  if (!registry_.active(translate_type)) return answer.callbacks;
+  synchronise();
+  std::vector<Plugin*> asking;
+  for (Plugin* plugin : registry_.plugins_of(translate_type)) {
+    bool wants = false;
+    registry_.call(
+        translate_type, plugin,
+        [&](uint64_t result) {
+          wants |= is_true(result);
+          return false;
+        },
+        engine_.cpu().state(), linear & target_.address_mask);
+    if (wants) asking.push_back(plugin);
   }
+  if (asking.empty()) return answer.callbacks;
+  // A plugin that only listens hears of every instruction that somebody asked for.
+  for (Callback* c : registry_.emitted(exec_type)) {
+    const bool asked = std::find(asking.begin(), asking.end(), c->plugin) != asking.end();
+    if (asked || !registry_.has(translate_type, c->plugin)) answer.callbacks.push_back(c);
+  }
+  return answer.callbacks;
 }
 
-void Instrumentation::emit_insn_after(VcpuContext& cpu, exec::TranslationUnit& unit, uint64_t pc, ir::Builder& b) {
-  answer_.phys = ~uint64_t{0};
-  if (!registry_.active(PANDA_CB_AFTER_INSN_TRANSLATE)) return;
+bool Instrumentation::leave_emitted() const {
+  return !registry_.emitted(PANDA_CB_AFTER_BLOCK_EXEC).empty() || !registry_.emitted(PANDA_CB_END_BLOCK_EXEC).empty();
+}
+
+void Instrumentation::emit_insn_before(VcpuContext&, exec::TranslationUnit& unit, uint64_t pc, ir::Builder& b) {
+  last_pc_ = pc;
+  auto* const tb = static_cast<TranslationBlock*>(unit.plugin_tb);
+  const auto tb_word = reinterpret_cast<uint64_t>(tb);
   const uint64_t linear = pc + unit.key.pc_base;
-  for (Plugin* plugin : ask(PANDA_CB_AFTER_INSN_TRANSLATE, PANDA_CB_AFTER_INSN_EXEC, cpu, linear)) {
-    b.call(insn_done_helper(), {pointer(b, plugin), b.i64(linear & target_.address_mask), insn_count(b)});
+  Moment moment{.pc = linear, .pc_register = pc, .set_pc = true, .after = false};
+  if (unit.insn_count == 0 && !exec::continues_block(unit.variant)) {
+    if (!registry_.emitted(PANDA_CB_BEFORE_BLOCK_EXEC_INVALIDATE_OPT).empty()) {
+      emit_moment(moment, b);
+      b.call(kInvalidate, {pointer(b, tb), insn_count(b)});
+    }
+    emit_counters(Counts::Blocks, 1, b);
+    emit_calls(registry_.emitted(PANDA_CB_BEFORE_BLOCK_EXEC), moment, b, tb_word);
+    emit_calls(registry_.emitted(PANDA_CB_START_BLOCK_EXEC), moment, b, tb_word);
+    if (leave_emitted()) tb->engine_ |= kLeaveEmitted;
   }
+  if (registry_.emitted(PANDA_CB_INSN_EXEC).empty() && !registry_.active(PANDA_CB_INSN_TRANSLATE)) return;
+  const auto& callbacks = ask(before_, PANDA_CB_INSN_TRANSLATE, PANDA_CB_INSN_EXEC, unit, linear);
+  emit_calls(callbacks, moment, b, linear & target_.address_mask);
 }
 
-// Does not set the pc slot: before exit_dispatch it holds the target already.
+void Instrumentation::emit_insn_after(VcpuContext&, exec::TranslationUnit& unit, uint64_t pc, ir::Builder& b) {
+  if (registry_.emitted(PANDA_CB_AFTER_INSN_EXEC).empty() && !registry_.active(PANDA_CB_AFTER_INSN_TRANSLATE)) return;
+  const uint64_t linear = pc + unit.key.pc_base;
+  const auto& callbacks = ask(after_, PANDA_CB_AFTER_INSN_TRANSLATE, PANDA_CB_AFTER_INSN_EXEC, unit, linear);
+  const size_t index = b.unit().guest_insns.size() - 1;
+  if (!callbacks.empty()) {
+    auto& insns = after_insns_[static_cast<TranslationBlock*>(unit.plugin_tb)];
+    if (insns.size() <= index) insns.resize(index + 1);
+    insns[index] = callbacks;
+  }
+  // Does not set the pc slot: before exit_dispatch it holds the target already.
+  Moment moment{.pc = linear, .pc_register = 0, .set_pc = false, .after = true};
+  emit_calls(callbacks, moment, b, linear & target_.address_mask);
+}
+
 void Instrumentation::emit_unit_exit(VcpuContext&, exec::TranslationUnit& unit, ir::Builder& b) {
-  if (!leave_active()) return;
-  const uint64_t linear = (last_pc_ + unit.key.pc_base) & target_.address_mask;
-  b.call(leave_helper(), {pointer(b, unit.plugin_tb), insn_count(b), b.i64(linear)});
+  emit_counters(Counts::Insns, static_cast<uint32_t>(b.unit().guest_insns.size()), b);
+  const uint64_t linear = last_pc_ + unit.key.pc_base;
+  const auto tb_word = reinterpret_cast<uint64_t>(unit.plugin_tb);
+  if (exec::continues_block(unit.variant)) {
+    // Whatever is registered: the open block must be closed.
+    b.call(kPartEnds, {b.i64(tb_word), insn_count(b), b.i64(linear & target_.address_mask)});
+    return;
+  }
+  Moment moment{.pc = linear, .pc_register = 0, .set_pc = false, .after = true};
+  emit_calls(registry_.emitted(PANDA_CB_END_BLOCK_EXEC), moment, b, tb_word);
+  emit_calls(registry_.emitted(PANDA_CB_AFTER_BLOCK_EXEC), moment, b, tb_word, TB_EXIT_IDX0);
 }
 
 void Instrumentation::unit_translated(VcpuContext& cpu, exec::TranslationUnit& unit) {
-  answer_.phys = ~uint64_t{0};
   pending_ = nullptr;
+  // An answer about an instruction that did not fit is for the unit that begins with it.
+  for (InsnAnswer* answer : {&before_, &after_}) {
+    if (answer->pc - unit.key.pc < unit.size) answer->phys = ~uint64_t{0};
+  }
   auto* const tb = static_cast<TranslationBlock*>(unit.plugin_tb);
   tb->size = static_cast<uint16_t>(unit.size);
   tb->icount = static_cast<uint16_t>(unit.insn_count);
   tb->tc_ptr = unit.code;
   tb->unit_ = &unit;
-  if (unit.variant == exec::kExactResume) return;
+  if (exec::continues_block(unit.variant)) return;
   for (const unsigned type : {PANDA_CB_BEFORE_TCG_CODEGEN, PANDA_CB_AFTER_BLOCK_TRANSLATE}) {
     if (!registry_.active(type)) continue;
     synchronise();
@@ -281,37 +303,53 @@ void Instrumentation::unit_translated(VcpuContext& cpu, exec::TranslationUnit& u
   }
 }
 
-bool Instrumentation::is_open(const TranslationBlock* tb) const {
-  return entered_ == tb || left_.tb == tb || early_tb_ == tb;
-}
-
 void Instrumentation::unit_dropped(exec::TranslationUnit& unit, bool evicted) {
   auto* const tb = static_cast<TranslationBlock*>(unit.plugin_tb);
   if (tb == nullptr) return;
   unit.plugin_tb = nullptr;
-  // Plugins must not see from a block's course that its translation had to give way.
-  if (evicted && is_open(tb)) {
-    evicted_blocks_.push_back(tb);
+  before_.phys = after_.phys = ~uint64_t{0};
+  if (open_.tb == tb) {
+    open_.orphan = true;
+    // Plugins must not see from a block's course that its translation had to give way.
+    open_.dropped = !evicted;
     return;
   }
-  if (entered_ == tb) close_open_block();
-  if (early_tb_ == tb) early_tb_ = nullptr;
-  free_blocks_.push_back(tb);
+  after_insns_.erase(tb);
+  blocks_.give(tb);
 }
 
 // ---- running
 
+// The budget has paid for the whole unit; while a callback runs it stands as if for what is complete alone, so that
+// everybody who asks for the count (the recorder, of a plugin's writes) gets the right one.
+template <typename... Args>
+void Instrumentation::call_guarded(void* state, uint64_t callback, Args... args) {
+  VcpuContext& cpu = VcpuContext::of(state);
+  const HostFp fp(cpu.host_mxcsr);
+  const uint64_t generation = registry_.generation();
+  const auto paid = static_cast<int64_t>(cpu.completed() - current_count());
+  cpu.budget += paid;
+  registry_.call_one(*reinterpret_cast<const Callback*>(callback), state, args...);
+  cpu.budget -= paid;
+  callback_done(generation);
+}
+
+void Instrumentation::guarded(void* state, uint64_t callback, uint64_t argument) noexcept {
+  of(state).call_guarded(state, callback, argument);
+}
+
+void Instrumentation::guarded2(void* state, uint64_t callback, uint64_t argument, uint64_t second) noexcept {
+  of(state).call_guarded(state, callback, argument, second);
+}
+
 void Instrumentation::block_invalidate(void* state, uint64_t tb_word, uint64_t count) noexcept {
-  const KeepX87Flags keep;
+  const HostFp fp(VcpuContext::of(state).host_mxcsr);
   Instrumentation& self = of(state);
-  TranslationBlock& tb = block_of(tb_word);
-  if (self.continues(tb, count) || self.invalidated_at_ == count) {
+  if (self.invalidated_at_ == count) {
     self.invalidated_at_.reset();
     return;
   }
   const uint64_t generation = self.registry_.generation();
-  self.set_fields(tb.pc, count);
-  self.in_compiled_ = true;
   bool invalidate = false;
   self.registry_.call(
       PANDA_CB_BEFORE_BLOCK_EXEC_INVALIDATE_OPT, nullptr,
@@ -319,134 +357,111 @@ void Instrumentation::block_invalidate(void* state, uint64_t tb_word, uint64_t c
         invalidate |= is_true(result);
         return false;
       },
-      state, &tb);
+      state, &block_of(tb_word));
   if (invalidate) {
     // Back to the engine as if nothing of the block had run. Dispatch counts the current instruction
     // as done, so one is given back beforehand.
     VcpuContext& cpu = VcpuContext::of(state);
     self.registry_.new_generation();
     self.invalidated_at_ = count;
-    self.in_compiled_ = false;
     cpu.budget++;
+    cpu.exact = 0;
     cpu.request(ExitRequest::Dispatch);
     return;
   }
-  self.compiled_callback_done(generation);
+  self.callback_done(generation);
 }
 
-bool Instrumentation::continues(const TranslationBlock& tb, uint64_t count) const {
-  const TranslationBlock* open = left_.tb;
-  return open != nullptr && open != &tb && tb.pc == left_.resume_pc && count == left_.resume_count &&
-         tb.pc > open->pc && tb.pc + tb.size <= open->pc + open->size && tb.flags == open->flags;
-}
-
-void Instrumentation::block_enter(void* state, uint64_t tb_word, uint64_t count) noexcept {
-  const KeepX87Flags keep;
-  Instrumentation& self = of(state);
-  TranslationBlock& tb = block_of(tb_word);
-  if (self.left_.tb != nullptr && self.continues(tb, count)) return;
-  const uint64_t generation = self.registry_.generation();
-  self.set_fields(tb.pc, count);
-  self.in_compiled_ = true;
-  self.close_open_block();
-  self.entered_ = &tb;
-  if (self.registry_.active(PANDA_CB_START_BLOCK_EXEC)) self.registry_.call_all(PANDA_CB_START_BLOCK_EXEC, state, &tb);
-  if (self.registry_.active(PANDA_CB_BEFORE_BLOCK_EXEC))
-    self.registry_.call_all(PANDA_CB_BEFORE_BLOCK_EXEC, state, &tb);
-  self.compiled_callback_done(generation);
-}
-
-void Instrumentation::fire_leave(TranslationBlock& tb, uint8_t how) {
+void Instrumentation::end_block(TranslationBlock& tb, uint8_t how) {
+  if ((tb.engine_ & kLeaveEmitted) == 0) return;
   void* const state = engine_.cpu().state();
-  if (registry_.active(PANDA_CB_AFTER_BLOCK_EXEC)) registry_.call_all(PANDA_CB_AFTER_BLOCK_EXEC, state, &tb, how);
-  if (registry_.active(PANDA_CB_END_BLOCK_EXEC)) registry_.call_all(PANDA_CB_END_BLOCK_EXEC, state, &tb);
+  registry_.call_all(PANDA_CB_END_BLOCK_EXEC, state, &tb);
+  registry_.call_all(PANDA_CB_AFTER_BLOCK_EXEC, state, &tb, how);
 }
 
-void Instrumentation::block_leave(void* state, uint64_t tb_word, uint64_t count, uint64_t pc) noexcept {
-  const KeepX87Flags keep;
+void Instrumentation::close_open_block(uint8_t how) {
+  block_open_ = false;
+  const OpenBlock open = std::exchange(open_, {});
+  if (open.tb == nullptr) return;
+  end_block(*open.tb, how);
+  if (!open.orphan) return;
+  after_insns_.erase(open.tb);
+  blocks_.give(open.tb);
+}
+
+// The end of a unit that carries on the open block.
+void Instrumentation::part_ends(void* state, uint64_t tb_word, uint64_t count, uint64_t pc) noexcept {
   Instrumentation& self = of(state);
-  TranslationBlock* tb = &block_of(tb_word);
-  if (self.left_.tb != nullptr) {
-    // The rest of a block that was interrupted: its end is the block's, or there is another rest.
-    TranslationBlock* const open = self.left_.tb;
-    if (tb->pc + tb->size < open->pc + open->size) {
-      self.left_.resume_pc = tb->pc + tb->size;
-      self.left_.resume_count = count + 1;
-      return;
-    }
-    self.left_ = {};
-    tb = open;
-  }
-  if (self.entered_ != tb) return;  // told already: its translation was dropped while it ran
-  self.entered_ = nullptr;
+  OpenBlock& open = self.open_;
+  if (open.tb == nullptr) return;  // of a block whose plugins were unloaded meanwhile
+  const TranslationBlock& part = block_of(tb_word);
+  open.left -= std::min<uint32_t>(open.left, part.icount);
+  open.resume_pc = (part.pc + part.size) & self.target_.address_mask;
+  open.resume_count = count + 1;
+  if (open.left != 0 && !open.dropped) return;
+  const HostFp fp(VcpuContext::of(state).host_mxcsr);
   const uint64_t generation = self.registry_.generation();
   self.set_fields(pc, count + 1);
-  self.in_compiled_ = true;
-  self.fire_leave(*tb, TB_EXIT_IDX0);
-  self.compiled_callback_done(generation);
+  self.close_open_block(open.left == 0 ? TB_EXIT_IDX0 : TB_EXIT_REQUESTED);
+  self.callback_done(generation);
 }
 
-// A block that was entered and did not pass one of its regular ends: a fault, an instruction run
-// alone that was its last, or a helper that left for the dispatcher.
-void Instrumentation::close_open_block() {
-  TranslationBlock* const tb = std::exchange(entered_, nullptr);
-  const OpenBlock left = std::exchange(left_, {});
-  if (tb == nullptr || !leave_active()) return;
-  const bool complete = left.tb == nullptr || left.resume_pc >= tb->pc + tb->size;
+// An instruction that completed by leaving the unit has not passed its calls.
+void Instrumentation::finish_insn(TranslationBlock& tb, uint32_t index, uint64_t pc) {
+  const auto found = after_insns_.find(&tb);
+  if (found == after_insns_.end() || index >= found->second.size()) return;
+  const std::vector<Callback*> callbacks = found->second[index];
+  set_fields(pc, engine_.count().value);
+  for (const Callback* c : callbacks) registry_.call_one(*c, engine_.cpu().state(), pc & target_.address_mask);
+}
+
+void Instrumentation::unit_left_early(VcpuContext& cpu, exec::TranslationUnit& unit, uint32_t index,
+                                      ExitRequest why) {
+  auto* const tb = static_cast<TranslationBlock*>(unit.plugin_tb);
+  const uint64_t linear = (unit.insns[index].pc + unit.key.pc_base) & target_.address_mask;
+  const uint64_t now = engine_.frontend().current_key(cpu).pc & target_.address_mask;
+  const bool complete = why == ExitRequest::Dispatch && now != linear;  // else a string instruction, to go on with
+  if (why == ExitRequest::Dispatch && !complete && invalidated_at_ == cpu.completed()) return;
+  for (const Counter& c : counters_) {
+    if (c.counts == Counts::Insns) *c.value += index + (why == ExitRequest::Dispatch ? 1 : 0);
+  }
+  if (!exec::continues_block(unit.variant)) {
+    if (tb == nullptr) return;
+    open_ = {.tb = tb, .left = static_cast<uint32_t>(unit.insns.size())};
+  }
+  if (open_.tb == nullptr) return;
+  block_open_ = true;
+  open_.left -= std::min<uint32_t>(open_.left, index + (complete ? 1 : 0));
+  open_.resume_pc = now;
+  open_.resume_count = cpu.completed();
+  if (complete && tb != nullptr) finish_insn(*tb, index, linear);
+  if (why == ExitRequest::Fault) {
+    synchronise();
+    registry_.call_all(PANDA_CB_CPU_RESTORE_STATE, cpu.state(), open_.tb);
+    close_open_block(TB_EXIT_REQUESTED);
+  } else if (open_.left == 0) {
+    set_fields(linear, cpu.completed());
+    close_open_block(TB_EXIT_IDX0);
+  }
+}
+
+uint32_t Instrumentation::resume_variant(VcpuContext& cpu, int64_t budget) {
+  const exec::UnitKey key = engine_.frontend().current_key(cpu);
+  const bool same = !open_.dropped && (key.pc & target_.address_mask) == open_.resume_pc &&
+                    cpu.completed() == open_.resume_count && key.flags == open_.tb->flags;
+  if (same && budget > 0) return exec::kRest + static_cast<uint32_t>(std::min<int64_t>(open_.left, budget));
   synchronise();
-  fire_leave(*tb, complete ? TB_EXIT_IDX0 : TB_EXIT_REQUESTED);
-}
-
-void Instrumentation::insn_exec(void* state, uint64_t plugin, uint64_t pc, uint64_t count) noexcept {
-  const KeepX87Flags keep;
-  Instrumentation& self = of(state);
-  const uint64_t generation = self.registry_.generation();
-  self.set_fields(pc, count);
-  self.in_compiled_ = true;
-  self.registry_.call(
-      PANDA_CB_INSN_EXEC, reinterpret_cast<Plugin*>(plugin), [](uint64_t) { return false; }, state, pc);
-  self.compiled_callback_done(generation);
-}
-
-void Instrumentation::insn_done(void* state, uint64_t plugin, uint64_t pc, uint64_t count) noexcept {
-  const KeepX87Flags keep;
-  Instrumentation& self = of(state);
-  const uint64_t generation = self.registry_.generation();
-  self.set_fields(pc, count + 1);
-  self.in_compiled_ = true;
-  self.registry_.call(
-      PANDA_CB_AFTER_INSN_EXEC, reinterpret_cast<Plugin*>(plugin), [](uint64_t) { return false; }, state, pc);
-  self.compiled_callback_done(generation);
-}
-
-// Either a fault, which exception() hears of next, or the instruction is run again by itself.
-void Instrumentation::unit_left_early(VcpuContext& cpu, exec::TranslationUnit& unit) {
-  if (unit.variant == exec::kExactResume) return;  // of a block that is open already
-  early_tb_ = static_cast<TranslationBlock*>(unit.plugin_tb);
-  early_count_ = cpu.completed();
-  if (!leave_active()) {
-    left_ = {};
-    return;
-  }
-  const uint64_t pc = engine_.frontend().get_pc(cpu);
-  auto* tb = static_cast<TranslationBlock*>(unit.plugin_tb);
-  const auto at = std::find_if(unit.insns.begin(), unit.insns.end(), [&](const auto& i) { return i.pc == pc; });
-  uint64_t next = tb->pc + tb->size;
-  if (at != unit.insns.end() && at + 1 != unit.insns.end())
-    next = ((at + 1)->pc + unit.key.pc_base) & target_.address_mask;
-  if (left_.tb == nullptr) left_.tb = tb;
-  left_.resume_pc = next;
-  left_.resume_count = cpu.completed() + 1;
+  close_open_block(TB_EXIT_REQUESTED);
+  return exec::kNormal;
 }
 
 // ---- what the CPU reports
 
 bool Instrumentation::asid_changes(VcpuContext& cpu, uint64_t old_value, uint64_t new_value) noexcept {
-  const KeepX87Flags keep;
   if (old_value == new_value || !registry_.active(PANDA_CB_ASID_CHANGED)) return false;
+  const HostFp fp(cpu.host_mxcsr);
   // The write ends its unit, whose instructions are all paid for; it has not completed itself.
   set_fields(engine_.frontend().current_key(cpu).pc, cpu.completed() - (cpu.exact != 0 ? 0 : 1));
-  in_compiled_ = true;
   bool blocked = false;
   registry_.call(
       PANDA_CB_ASID_CHANGED, nullptr,
@@ -455,13 +470,12 @@ bool Instrumentation::asid_changes(VcpuContext& cpu, uint64_t old_value, uint64_
         return false;
       },
       cpu.state(), old_value, new_value);
-  in_compiled_ = false;
   return blocked;
 }
 
 bool Instrumentation::hypercall(VcpuContext& cpu) noexcept {
-  const KeepX87Flags keep;
   if (!registry_.active(PANDA_CB_GUEST_HYPERCALL)) return false;
+  const HostFp fp(cpu.host_mxcsr);
   synchronise();
   bool handled = false;
   registry_.call(
@@ -475,20 +489,29 @@ bool Instrumentation::hypercall(VcpuContext& cpu) noexcept {
 }
 
 int32_t Instrumentation::exception(VcpuContext& cpu, int32_t vector) noexcept {
-  if (early_tb_ != nullptr && early_count_ == cpu.completed() && registry_.active(PANDA_CB_CPU_RESTORE_STATE)) {
+  if (block_open_) {
     synchronise();
-    registry_.call_all(PANDA_CB_CPU_RESTORE_STATE, cpu.state(), early_tb_);
+    close_open_block(TB_EXIT_REQUESTED);
   }
-  early_tb_ = nullptr;
-  if (left_.tb != nullptr) {
-    left_.resume_pc = 0;  // it does not go on
-    close_open_block();
+  return decide(cpu, PANDA_CB_BEFORE_HANDLE_EXCEPTION, vector);
+}
+
+int32_t Instrumentation::interrupt(VcpuContext& cpu, int32_t vector) noexcept {
+  if (block_open_) {
+    synchronise();
+    close_open_block(TB_EXIT_REQUESTED);
   }
-  if (!registry_.active(PANDA_CB_BEFORE_HANDLE_EXCEPTION)) return vector;
+  return decide(cpu, PANDA_CB_BEFORE_HANDLE_INTERRUPT, vector);
+}
+
+// The first result that differs from the argument is taken.
+int32_t Instrumentation::decide(VcpuContext& cpu, unsigned type, int32_t vector) {
+  if (!registry_.active(type)) return vector;
+  const HostFp fp(cpu.host_mxcsr);
   synchronise();
   int32_t deliver = vector;
   registry_.call(
-      PANDA_CB_BEFORE_HANDLE_EXCEPTION, nullptr,
+      type, nullptr,
       [&](uint64_t result) {
         deliver = static_cast<int32_t>(result);
         return deliver != vector;

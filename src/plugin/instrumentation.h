@@ -1,19 +1,24 @@
 // Puts callbacks into translations, and passes on what the CPU reports.
 //
-// Blocks are translation units. before_block_exec and after_block_exec fire once for each block that
-// runs. Where a block is left in its middle because an instruction crosses the line (a device
-// access), the engine runs that instruction alone and goes on with a new unit: as long as that lies
-// inside the first block it is the same block, and nothing fires again. A fault ends its block.
+// Blocks are translation units, and the calls for them are part of the units' code: at the entry, and before each
+// regular end. Only where a unit is left in its middle does anything have to be remembered: the open block. An
+// instruction that crosses the line (a device access) is run alone by the engine, and the block goes on with units
+// of their own (Variant kExactResume and kRest), which have no calls at their entry and close the open block at
+// their end. If the guest goes elsewhere instead, or faults, the block ends there.
+//
+// A callback that is sure to do nothing but look and count (callback_scan.h) is called by translated code itself,
+// through a cell that can be pointed elsewhere at any time; all others by way of guarded().
 #pragma once
 
-#include <deque>
 #include <optional>
+#include <unordered_map>
 #include <vector>
 
 #include "exec/engine.h"
 #include "exec/instrumenter.h"
 #include "memory/cpu_observer.h"
 #include "plugin/callback_registry.h"
+#include "plugin/near_memory.h"
 #include "plugin/target.h"
 
 #define PANDA_CORE_VIEW 1
@@ -27,14 +32,23 @@ class Instrumentation : public exec::Instrumenter, public CpuObserver {
   Instrumentation(exec::Engine& engine, const Target& target, CallbackRegistry& registry);
   ~Instrumentation() override;
 
-  // Registers as plugins see them before a callback that is not compiled in.
+  // Registers as plugins see them, before a callback that no translated code calls.
   void synchronise();
-  [[nodiscard]] uint64_t current_pc();     // linear
-  [[nodiscard]] uint64_t current_count();  // completed instructions, right in callbacks and between runs
+  [[nodiscard]] uint64_t current_pc() const;     // linear
+  [[nodiscard]] uint64_t current_count() const;  // completed instructions, right in callbacks and after synchronise()
   // Translated code returns to the engine at the next block.
-  void want_dispatch();
+  void want_dispatch() { dispatch_wanted_ = true; }
+  // After a callback that C++ code made on behalf of translated code, which takes VcpuContext::budget over again: where
+  // registrations have changed since, translated code leaves at its next block.
+  void callback_done(uint64_t generation_before);
   // What fires in this version; the others may be registered.
   [[nodiscard]] static bool fires(unsigned type);
+
+  // --- inline counters (panda_inline_counter)
+  enum class Counts : uint8_t { Blocks, Insns };
+  uint64_t* add_counter(Plugin& plugin, Counts what);
+  void remove_counter(const Plugin& plugin, const uint64_t* value);
+  void remove_counters(const Plugin& plugin);
 
   // Instrumenter
   void unit_begins(VcpuContext& cpu, exec::TranslationUnit& unit) override;
@@ -43,68 +57,86 @@ class Instrumentation : public exec::Instrumenter, public CpuObserver {
   void emit_unit_exit(VcpuContext& cpu, exec::TranslationUnit& unit, ir::Builder& b) override;
   void unit_translated(VcpuContext& cpu, exec::TranslationUnit& unit) override;
   void unit_dropped(exec::TranslationUnit& unit, bool evicted) override;
-  void unit_left_early(VcpuContext& cpu, exec::TranslationUnit& unit) override;
+  void unit_left_early(VcpuContext& cpu, exec::TranslationUnit& unit, uint32_t index, ExitRequest why) override;
+  [[nodiscard]] uint32_t resume_variant(VcpuContext& cpu, int64_t budget) override;
   [[nodiscard]] uint64_t generation() const override { return registry_.generation(); }
 
   // CpuObserver
   bool asid_changes(VcpuContext& cpu, uint64_t old_value, uint64_t new_value) noexcept override;
   bool hypercall(VcpuContext& cpu) noexcept override;
   int32_t exception(VcpuContext& cpu, int32_t vector) noexcept override;
-
-  // What translated code calls (helpers).
-  static void block_invalidate(void* state, uint64_t tb, uint64_t count) noexcept;
-  static void block_enter(void* state, uint64_t tb, uint64_t count) noexcept;
-  static void block_leave(void* state, uint64_t tb, uint64_t count, uint64_t pc) noexcept;
-  static void insn_exec(void* state, uint64_t plugin, uint64_t pc, uint64_t count) noexcept;
-  static void insn_done(void* state, uint64_t plugin, uint64_t pc, uint64_t count) noexcept;
+  int32_t interrupt(VcpuContext& cpu, int32_t vector) noexcept override;
 
  private:
-  // Answers of insn_translate, kept until the instruction is done with: the translator may emit it
-  // more than once (it did not fit, or its next page was needed).
+  // Which callbacks an instruction's translation calls, kept until the instruction is done with: the translator may
+  // emit it more than once (it did not fit, its next page was needed, it has several ends).
   struct InsnAnswer {
     uint64_t phys = ~uint64_t{0};
     uint64_t pc = 0;
     uint64_t generation = 0;
-    std::vector<Plugin*> plugins;
+    std::vector<Callback*> callbacks;
   };
-  // A block that began and was left before its end.
   struct OpenBlock {
     TranslationBlock* tb = nullptr;
-    uint64_t resume_pc = 0;     // linear; where the same block goes on
+    uint64_t resume_pc = 0;     // linear; where it goes on
     uint64_t resume_count = 0;  // and at which count
+    uint32_t left = 0;          // instructions to come
+    bool dropped = false;       // its translation is no longer valid: what comes now is another block
+    bool orphan = false;        // its unit is gone: given back when it is closed
+  };
+  struct Counter {
+    Plugin* plugin = nullptr;
+    Counts counts = Counts::Blocks;
+    uint64_t* value = nullptr;
+  };
+  // What is emitted before the first callback at one place that looks at the guest's state.
+  struct Moment {
+    uint64_t pc;           // linear
+    uint64_t pc_register;  // value of the pc slot, where set_pc
+    bool set_pc;
+    bool after;  // the current instruction is complete
+    bool done = false;
   };
 
   [[nodiscard]] static Instrumentation& of(void* state);
   void store_field(uint32_t offset, uint64_t value);
+  [[nodiscard]] uint64_t field(uint32_t offset) const;
   void set_fields(uint64_t pc, uint64_t count);
-  void emit_pc(uint64_t pc, ir::Builder& b);
-  TranslationBlock* take_block();
-  [[nodiscard]] std::vector<Plugin*> ask(unsigned translate_type, unsigned exec_type, VcpuContext& cpu, uint64_t pc);
-  void fire_leave(TranslationBlock& tb, uint8_t how);
-  bool continues(const TranslationBlock& tb, uint64_t count) const;
-  void close_open_block();
-  [[nodiscard]] bool is_open(const TranslationBlock* tb) const;
-  void compiled_callback_done(uint64_t generation_before);
-  [[nodiscard]] bool blocks_active() const;
-  [[nodiscard]] bool leave_active() const;
+  void emit_moment(Moment& moment, ir::Builder& b);
+  void emit_calls(const std::vector<Callback*>& callbacks, Moment& moment, ir::Builder& b, uint64_t argument,
+                  std::optional<uint64_t> second = {});
+  void emit_counters(Counts what, uint32_t amount, ir::Builder& b) const;
+  [[nodiscard]] const std::vector<Callback*>& ask(InsnAnswer& answer, unsigned translate_type, unsigned exec_type,
+                                                  const exec::TranslationUnit& unit, uint64_t linear);
+  [[nodiscard]] bool leave_emitted() const;
+  void end_block(TranslationBlock& tb, uint8_t how);
+  void close_open_block(uint8_t how);
+  void finish_insn(TranslationBlock& tb, uint32_t index, uint64_t pc);
+  [[nodiscard]] int32_t decide(VcpuContext& cpu, unsigned type, int32_t vector);
+
+  template <typename... Args>
+  void call_guarded(void* state, uint64_t callback, Args... args);
+
+  // What translated code calls.
+  static void guarded(void* state, uint64_t callback, uint64_t argument) noexcept;
+  static void guarded2(void* state, uint64_t callback, uint64_t argument, uint64_t second) noexcept;
+  static void block_invalidate(void* state, uint64_t tb, uint64_t count) noexcept;
+  static void part_ends(void* state, uint64_t tb, uint64_t count, uint64_t pc) noexcept;
+  static const ir::HelperDesc kGuarded, kGuarded2, kInvalidate, kPartEnds;
 
   exec::Engine& engine_;
   const Target& target_;
   CallbackRegistry& registry_;
-  std::deque<TranslationBlock> blocks_;
-  std::vector<TranslationBlock*> free_blocks_;
-  std::vector<TranslationBlock*> evicted_blocks_;  // of units that were evicted while the block was not over
+  NearPool<TranslationBlock> blocks_;
+  NearPool<uint64_t> counter_values_;
+  std::vector<Counter> counters_;
   TranslationBlock* pending_ = nullptr;  // of a unit whose translation has not succeeded yet
-  InsnAnswer answer_;
+  InsnAnswer before_, after_;
+  // Where after_insn_exec is compiled in: by block and instruction, for those that complete by leaving the unit.
+  std::unordered_map<const TranslationBlock*, std::vector<std::vector<Callback*>>> after_insns_;
   uint64_t last_pc_ = 0;  // of the instruction being emitted, pc register
-  TranslationBlock* entered_ = nullptr;  // began, after_block_exec has not fired yet
-  OpenBlock left_;
-  TranslationBlock* early_tb_ = nullptr;  // the block last left early, and the count then
-  uint64_t early_count_ = 0;
+  OpenBlock open_;
   std::optional<uint64_t> invalidated_at_;  // the count at which a block was made again: not asked twice
-  bool in_compiled_ = false;                // a compiled-in callback runs: these two are exact
-  uint64_t pc_ = 0;
-  uint64_t count_ = 0;
   bool dispatch_wanted_ = false;
 };
 

@@ -156,6 +156,7 @@ Status PluginHost::initialise(Plugin& plugin, bool (*init)(void*)) {
   arguments_.begin(plugin.name);
   std::string why;
   bool started = false;
+  if (registry_.depth() == 0) instrumentation_->synchronise();
   Plugin* const outer_plugin = std::exchange(initialising_, &plugin);
   try {
     started = init(plugin.handle);
@@ -190,6 +191,7 @@ Status PluginHost::initialise(Plugin& plugin, bool (*init)(void*)) {
   } else {
     registry_.remove_all(&plugin);
     forget_callbacks_of(plugin);
+    instrumentation_->remove_counters(plugin);
     plugin.loaded = false;
     plugin.unloading = false;
     arguments_.forget(name);
@@ -235,6 +237,7 @@ void PluginHost::begin_unloading(Plugin& plugin) {
   plugin.unloading = true;
   plugin.uses.clear();
   registry_.remove_all(&plugin);
+  instrumentation_->remove_counters(plugin);
   if (!busy())
     finish_unloading();
   else if (registry_.depth() != 0)
@@ -278,6 +281,7 @@ void PluginHost::finish_unloading() {
     }
     registry_.remove_all(&p);  // what uninit_plugin may have registered
     forget_callbacks_of(p);
+    instrumentation_->remove_counters(p);
     arguments_.forget(p.name);
     close_plugin(p.handle);
     p.handle = nullptr;
@@ -356,10 +360,21 @@ void PluginHost::simple(unsigned type, bool with_cpu) {
   if (!busy()) finish_unloading();
 }
 
+void PluginHost::during_machine_init() {
+  if (!registry_.active(PANDA_CB_DURING_MACHINE_INIT)) return;
+  instrumentation_->synchronise();
+  registry_.call_all(PANDA_CB_DURING_MACHINE_INIT, reinterpret_cast<MachineState*>(this));
+}
+
+void PluginHost::run_begins() {
+  run_began_ = engine_->count().value;
+  simple(PANDA_CB_AFTER_CPU_EXEC_ENTER, true);
+}
+
 void PluginHost::run_ends() {
   if (!registry_.active(PANDA_CB_BEFORE_CPU_EXEC_EXIT)) return;
   instrumentation_->synchronise();
-  registry_.call_all(PANDA_CB_BEFORE_CPU_EXEC_EXIT, engine_->cpu().state(), true);
+  registry_.call_all(PANDA_CB_BEFORE_CPU_EXEC_EXIT, engine_->cpu().state(), engine_->count().value != run_began_);
 }
 
 void PluginHost::request_flush() {

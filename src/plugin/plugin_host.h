@@ -111,13 +111,14 @@ class PluginHost {
   void monitor_output(std::string_view text);             // of monitor_printf
 
   // --- moments
+  void during_machine_init();
   void after_machine_init() { simple(PANDA_CB_AFTER_MACHINE_INIT, true); }
   void before_loadvm() { simple(PANDA_CB_BEFORE_LOADVM, false); }
   void after_loadvm() { simple(PANDA_CB_AFTER_LOADVM, true); }
   void top_loop() { simple(PANDA_CB_TOP_LOOP, true); }
   void main_loop_wait() { simple(PANDA_CB_MAIN_LOOP_WAIT, false); }
   void pre_shutdown() { simple(PANDA_CB_PRE_SHUTDOWN, false); }
-  void run_begins() { simple(PANDA_CB_AFTER_CPU_EXEC_ENTER, true); }
+  void run_begins();
   void run_ends();
 
   // --- for the API
@@ -158,6 +159,7 @@ class PluginHost {
   std::vector<Forget> offers_;
   Plugin* initialising_ = nullptr;
   std::string* monitor_text_ = nullptr;
+  uint64_t run_began_ = 0;  // instruction count
 };
 
 // The machine that the C API, global by its nature, speaks to; nullptr: none.

@@ -322,8 +322,10 @@ class CountingInstrumenter final : public exec::Instrumenter {
     const ir::Value count = b.emit(ir::Op::insn_count, ir::Type::I64, {});
     b.call(kSee, {self, b.i64(pc), count});
   }
-  void emit_unit_exit(VcpuContext&, exec::TranslationUnit&, ir::Builder& b) override { emit_bump(b, exits); }
-  void unit_left_early(VcpuContext&, exec::TranslationUnit&) override { left_early++; }
+  void emit_unit_exit(VcpuContext&, exec::TranslationUnit& unit, ir::Builder& b) override {
+    if (!exec::continues_block(unit.variant)) emit_bump(b, exits);
+  }
+  void unit_left_early(VcpuContext&, exec::TranslationUnit&, uint32_t, ExitRequest) override { left_early++; }
   [[nodiscard]] uint64_t generation() const override { return generation_; }
   void change() { generation_++; }
 
@@ -335,7 +337,7 @@ class CountingInstrumenter final : public exec::Instrumenter {
 
  private:
   static void emit_bump(ir::Builder& b, uint64_t& counter) {
-    b.emit(ir::Op::bump, ir::Type::Void, {}, reinterpret_cast<uintptr_t>(&counter));
+    b.emit(ir::Op::bump, ir::Type::Void, {}, reinterpret_cast<uintptr_t>(&counter), 1);
   }
   static void see(void*, uint64_t self, uint64_t pc, uint64_t count) noexcept {
     reinterpret_cast<CountingInstrumenter*>(self)->seen.push_back({pc, count});

@@ -46,6 +46,12 @@ struct State {
   uint32_t fault_address = 0;
   uint32_t interrupts_on = 0;
   uint32_t halted = 0;
+  // What plugins read; not the architecture's, so it takes no part in comparisons.
+  struct PluginView {
+    uint64_t pc = 0;
+    uint64_t count = 0;
+    friend bool operator==(const PluginView&, const PluginView&) { return true; }
+  } plugin_view;
   friend bool operator==(const State&, const State&) = default;
 };
 

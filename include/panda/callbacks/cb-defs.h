@@ -22,6 +22,7 @@ typedef enum panda_cb_type {
   PANDA_CB_PHYS_MEM_READ = PANDA_CB_PHYS_MEM_AFTER_READ,
   PANDA_CB_PHYS_MEM_WRITE = PANDA_CB_PHYS_MEM_BEFORE_WRITE,
   PANDA_CB_AFTER_VMLOAD = PANDA_CB_AFTER_LOADVM,
+  PANDA_CB_BEFORE_REPLAY_LOADVM = PANDA_CB_BEFORE_LOADVM,
   PANDA_CB_VMI_PGD_CHANGED = PANDA_CB_ASID_CHANGED
 } panda_cb_type;
 
@@ -85,6 +86,7 @@ typedef union panda_cb {
 #include "panda/callbacks/cb-table.inc"
   PANDA_CB_OLD_MEMORY_()
   PANDA_CB_MEMBER_(after_vmload, void, CPUState *env)
+  PANDA_CB_MEMBER_(cb_cpu_restore_state, int, CPUState *env, TranslationBlock *tb)
   void (*cbaddr)(void); /* whichever it is, for comparing */
 } panda_cb;
 

@@ -71,7 +71,13 @@ uint64_t invoke(const ir::HelperDesc& helper, void* state, const Frame& f, const
   using Function = uint64_t (*)(void*, uint64_t, uint64_t, uint64_t, uint64_t);
   uint64_t v[4] = {};
   for (unsigned k = 0; k < s.nargs; k++) v[k] = f.arg(s, k);
-  return reinterpret_cast<Function>(reinterpret_cast<uintptr_t>(helper.function))(state, v[0], v[1], v[2], v[3]);
+  const void* const address = helper.indirect ? *static_cast<const void* const*>(helper.function) : helper.function;
+  const auto function = reinterpret_cast<uintptr_t>(address);
+  if (helper.has_context) {
+    using WithContext = uint64_t (*)(const void*, void*, uint64_t, uint64_t, uint64_t, uint64_t);
+    return reinterpret_cast<WithContext>(function)(helper.context, state, v[0], v[1], v[2], v[3]);
+  }
+  return reinterpret_cast<Function>(function)(state, v[0], v[1], v[2], v[3]);
 }
 
 // A helper of the guest's FP control may use the host's MXCSR or the context's copy: both are
@@ -122,7 +128,7 @@ void insn_count(Frame& f, const Step& s) noexcept {
   f.define(s, cpu.count_limit - static_cast<uint64_t>(cpu.budget) - f.program->insns[f.insn].refund);
 }
 
-void bump(Frame&, const Step& s) noexcept { ++*reinterpret_cast<uint64_t*>(s.imm); }
+void bump(Frame&, const Step& s) noexcept { *reinterpret_cast<uint64_t*>(s.imm) += s.aux; }
 
 // --- ends of blocks
 

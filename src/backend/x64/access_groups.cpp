@@ -135,7 +135,7 @@ void AccessGroups::run(const ir::Unit& unit, const ir::Block& block) {
     } else if (in.op == Op::call) {
       const auto& helper = *reinterpret_cast<const ir::HelperDesc*>(in.imm);
       forget(helper.writes);
-      if (!helper.pure) open_.clear();
+      if (!helper.pure && (helper.keeps == 0 || helper.writes.end != 0)) open_.clear();
     }
   }
   for (uint32_t i = block.first; i < end; i++) {

@@ -1,5 +1,7 @@
 #include "backend/x64/alloc_checker.h"
 
+#include "backend/x64/call_clobbers.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -68,7 +70,7 @@ void AllocChecker::call() {
     expect_in_memory(helper.reads.begin, helper.reads.end);
   }
   for (unsigned r = 0; r < 32; r++) {
-    if (((kCallerSavedGprs | kAllXmms) >> r & 1) != 0) regs_[r] = kNothing;
+    if ((call_clobbers(helper) >> r & 1) != 0) regs_[r] = kNothing;
   }
   if (helper.writes.begin >= helper.writes.end) return;
   for (auto& [offset, s] : slots_) {

@@ -151,7 +151,7 @@ void Liveness::run(const ir::Unit& unit, const ir::Block& block, const AccessGro
     } else if (ir::is_memory(in.op)) {
       faults_.push_back(i);
     } else if (in.op == Op::call) {
-      next_call = i;
+      if (reinterpret_cast<const ir::HelperDesc*>(in.imm)->keeps == 0) next_call = i;
       forget_touched(*reinterpret_cast<const ir::HelperDesc*>(in.imm), slots);
     } else if (const uint32_t until = deferred_until(unit, in, i, values); until != 0) {
       v.deferred = true;

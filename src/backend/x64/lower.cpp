@@ -87,9 +87,16 @@ void Lowering::lower_insn_count(const Inst&) {
 }
 
 void Lowering::lower_bump(const Inst& in) {
+  // The displacement counts from the end of the instruction, whose immediate takes one byte or four.
+  const int size = in.aux < 128 ? 8 : 11;
+  const int64_t distance = static_cast<int64_t>(in.imm) - reinterpret_cast<int64_t>(c_.getCurr()) - size;
+  if (distance == static_cast<int32_t>(distance)) {
+    c_.add(c_.qword[c_.rip + static_cast<int>(distance)], in.aux);
+    return;
+  }
   const int t = ra_.scratch();
   c_.mov(reg64(t), in.imm);
-  c_.inc(c_.qword[reg64(t)]);
+  c_.add(c_.qword[reg64(t)], in.aux);
 }
 
 }  // namespace panda::x64

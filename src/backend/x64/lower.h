@@ -148,6 +148,8 @@ class Lowering {
   [[nodiscard]] bool follows(uint32_t block) const;
   void move_arguments(const Inst& in, const ir::HelperDesc& desc);
   void call_address(const void* function);
+  void call_through(const void* cell);  // where the function's address stands
+  void load_constant(int to, uint64_t value);
   void exit_with(exec::Exit kind, uint32_t index);  // jumps to the unit's tail
   void store_pc(uint64_t pc);
   void exit_to_other_page(uint64_t pc);

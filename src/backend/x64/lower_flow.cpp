@@ -1,6 +1,7 @@
 // Counting, branches, exits, helper calls, and the unit's cold part.
 #include <algorithm>
 
+#include "backend/x64/call_clobbers.h"
 #include "backend/x64/lower.h"
 
 namespace panda::x64 {
@@ -247,19 +248,42 @@ void Lowering::call_address(const void* function) {
   }
 }
 
-// Arguments into rsi, rdx, rcx, r8, whatever order they stand in; then everything live out of the
-// caller-saved registers.
+void Lowering::load_constant(int to, uint64_t value) {
+  const int64_t distance = static_cast<int64_t>(value) - reinterpret_cast<int64_t>(c_.getCurr()) - 7;
+  if (value <= 0xffffffff) {
+    c_.mov(reg32(to), static_cast<uint32_t>(value));
+  } else if (distance == static_cast<int32_t>(distance)) {
+    c_.lea(reg64(to), c_.ptr[c_.rip + static_cast<int>(distance)]);
+  } else {
+    c_.mov(reg64(to), value);
+  }
+}
+
+void Lowering::call_through(const void* cell) {
+  const int64_t distance = reinterpret_cast<int64_t>(cell) - reinterpret_cast<int64_t>(c_.getCurr()) - 6;
+  if (distance == static_cast<int32_t>(distance)) {
+    c_.call(c_.qword[c_.rip + static_cast<int>(distance)]);
+  } else {
+    c_.mov(c_.rax, reinterpret_cast<uint64_t>(cell));
+    c_.call(c_.qword[c_.rax]);
+  }
+}
+
+// Arguments into rsi, rdx, rcx, r8 (one further where a context comes first), whatever order they stand in; then
+// everything live out of the caller-saved registers.
 void Lowering::move_arguments(const Inst& in, const ir::HelperDesc& desc) {
-  constexpr int kTo[] = {6, 2, 1, 8};
+  const unsigned first = desc.has_context ? 2 : 1;
+  const int* const kTo = kParameterRegs + first;
+  const auto ignored = [&](unsigned i) { return (desc.ignores >> (first + i) & 1) != 0; };
   int from[4];
   uint64_t constant[4] = {};
   for (unsigned i = 0; i < in.nargs; i++) {
     const bool is_const = ra_.is_const(in.args[i], &constant[i]);
-    from[i] = is_const ? -1 : ra_.use(in.args[i]);
-    if (is_const) ra_.touch(in.args[i]);
+    from[i] = is_const || ignored(i) ? -1 : ra_.use(in.args[i]);
+    if (from[i] < 0) ra_.touch(in.args[i]);
   }
   ra_.forget_written(desc);
-  ra_.save_for_call();  // leaves the contents of the `from` registers alone
+  ra_.save_for_call(call_clobbers(desc));  // leaves the contents of the `from` registers alone
   unsigned pending = 0;
   for (unsigned i = 0; i < in.nargs; i++) {
     if (from[i] >= 0 && from[i] != kTo[i]) pending |= 1u << i;
@@ -295,11 +319,7 @@ void Lowering::move_arguments(const Inst& in, const ir::HelperDesc& desc) {
   for (unsigned i = 0; i < in.nargs; i++) {
     const Type t = ra_.type(in.args[i]);
     if (from[i] < 0) {
-      if (constant[i] <= 0xffffffff) {
-        c_.mov(reg32(kTo[i]), static_cast<uint32_t>(constant[i]));
-      } else {
-        c_.mov(reg64(kTo[i]), constant[i]);
-      }
+      if (!ignored(i)) load_constant(kTo[i], constant[i]);
     } else if (t != Type::I64 && !ra_.is_zero_extended(in.args[i])) {
       extend(kTo[i], kTo[i], t, false);
     }
@@ -308,10 +328,13 @@ void Lowering::move_arguments(const Inst& in, const ir::HelperDesc& desc) {
 
 void Lowering::lower_call(const Inst& in) {
   const auto& desc = *reinterpret_cast<const ir::HelperDesc*>(in.imm);
-  x87_flush();
+  const bool looks = desc.reads.end != 0 || desc.writes.end != 0;
+  if (desc.keeps == 0 || looks) x87_flush();  // what keeps registers leaves the x87 alone
   ra_.sync_for_call(desc);
   move_arguments(in, desc);
-  c_.mov(c_.rdi, c_.rbp);
+  const unsigned state = desc.has_context ? 1 : 0;
+  if ((desc.ignores >> state & 1) == 0) c_.mov(reg64(kParameterRegs[state]), c_.rbp);
+  if (desc.has_context && (desc.ignores & 1) == 0) load_constant(7, reinterpret_cast<uint64_t>(desc.context));
   if (desc.uses_budget) c_.mov(c_.qword[c_.rbp + PANDA_CONTEXT(budget)], reg64(kBudget));
   // Such a helper may use the host's MXCSR or the context's copy: whichever it changed is taken over.
   const Xbyak::Address mxcsr = c_.dword[c_.rbp + PANDA_CONTEXT(guest_mxcsr)];
@@ -320,7 +343,7 @@ void Lowering::lower_call(const Inst& in) {
     c_.features.avx ? c_.vstmxcsr(mxcsr) : c_.stmxcsr(mxcsr);
     c_.features.avx ? c_.vstmxcsr(before) : c_.stmxcsr(before);
   }
-  call_address(desc.function);
+  desc.indirect ? call_through(desc.function) : call_address(desc.function);
   if (desc.uses_fp) {
     c_.mov(c_.ecx, mxcsr);
     c_.cmp(c_.ecx, before);

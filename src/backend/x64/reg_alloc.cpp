@@ -434,8 +434,8 @@ int RegAlloc::cold_scratch(uint32_t taken, bool* busy) const {
 
 // --- calls
 
-void RegAlloc::save_for_call() {
-  for (uint32_t m = (kCallerSavedGprs | kAllXmms) & ~free_; m != 0; m &= m - 1) {
+void RegAlloc::save_for_call(uint32_t clobbered) {
+  for (uint32_t m = clobbered & ~free_; m != 0; m &= m - 1) {
     const int r = std::countr_zero(m);
     const ValueId root = value_in_[r];
     locked_ &= ~(1u << r);
@@ -448,7 +448,7 @@ void RegAlloc::save_for_call() {
       release(r);
       continue;
     }
-    const uint32_t safe = free_ & kCalleeSavedGprs & ~locked_;
+    const uint32_t safe = free_ & kAllocatableGprs & ~clobbered & ~locked_;
     if (r < 16 && safe != 0 && !is_konst(root)) {
       const int to = std::countr_zero(safe);
       copy(to, r);

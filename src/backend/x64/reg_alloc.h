@@ -100,9 +100,9 @@ class RegAlloc {
   void move_to_loop_head(std::vector<Binding>& written);  // leaves the flags alone; `written`: what then is dirty
   void forget_slot(uint64_t offset);  // a set that nothing will see: the slot is free until the next one
 
-  // --- calls: gets live values out of caller-saved registers; the registers' contents stay as
+  // --- calls: gets live values out of the registers that it changes; the registers' contents stay as
   // they are until code is emitted over them.
-  void save_for_call();
+  void save_for_call(uint32_t clobbered);
   [[nodiscard]] int reg_of(ir::ValueId v) const { return values_[values_[v].root].reg; }
   void touch(ir::ValueId v) { touched_.push_back(values_[v].root); }
   [[nodiscard]] bool any_xmm_live() const { return (~free_ & kAllXmms) != 0; }

@@ -129,7 +129,7 @@ TEST_F(X64BackendTest, ExactUnitAndBump) {
   b.count(1);
   b.insn(0x1000, 1);
   unit.guest_insns.back().refund = 1;
-  b.emit(ir::Op::bump, Type::Void, {}, reinterpret_cast<uint64_t>(&counter));
+  b.emit(ir::Op::bump, Type::Void, {}, reinterpret_cast<uint64_t>(&counter), 1);
   b.set(kA, b.emit(ir::Op::insn_count, Type::I64, {}));
   b.exit_dispatch();
   exec::TranslationUnit t;

@@ -49,6 +49,8 @@ void panda_unregister_callback_with_context(void* plugin, panda_cb_type type, pa
 bool panda_is_callback_enabled(void* plugin, panda_cb_type type, panda_cb cb) {
   return api::is_callback_enabled(plugin, type, function_of(cb));
 }
+uint64_t* panda_inline_counter(void* plugin, panda_cb_type what) { return api::add_counter(plugin, what); }
+void panda_remove_inline_counter(void* plugin, uint64_t* counter) { api::remove_counter(plugin, counter); }
 void panda_register_callback_helper(void* plugin, panda_cb_type type, panda_cb* cb) {
   panda_register_callback(plugin, type, *cb);
 }
