@@ -2,9 +2,11 @@
 // have run. An address where different processes have different calls is decoded anew each time.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <unordered_map>
 
@@ -47,6 +49,12 @@ struct Prefixes {
   uint8_t rex = 0;
 };
 
+// By segment number (R_ES ...): its prefix.
+constexpr uint8_t kSegmentPrefixes[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65};
+constexpr uint8_t kOperandPrefix = 0x66;
+constexpr uint8_t kAddressPrefix = 0x67;
+constexpr uint8_t kPlainPrefixes[] = {0xf0, 0xf2, 0xf3};
+
 // The place of the opcode; `available` where there is none.
 inline size_t skip_prefixes(const uint8_t* bytes, size_t available, Mode mode, Prefixes& out) {
   for (size_t at = 0; at < available; at++) {
@@ -55,37 +63,15 @@ inline size_t skip_prefixes(const uint8_t* bytes, size_t available, Mode mode, P
       out.rex = byte;
       continue;
     }
-    switch (byte) {
-      case 0x66:
-        out.operand = true;
-        break;
-      case 0x67:
-        out.address = true;
-        break;
-      case 0x26:
-        out.segment = 0;
-        break;
-      case 0x2e:
-        out.segment = 1;
-        break;
-      case 0x36:
-        out.segment = 2;
-        break;
-      case 0x3e:
-        out.segment = 3;
-        break;
-      case 0x64:
-        out.segment = 4;
-        break;
-      case 0x65:
-        out.segment = 5;
-        break;
-      case 0xf0:
-      case 0xf2:
-      case 0xf3:
-        break;
-      default:
-        return at;
+    const auto* const segment = std::find(std::begin(kSegmentPrefixes), std::end(kSegmentPrefixes), byte);
+    if (segment != std::end(kSegmentPrefixes)) {
+      out.segment = static_cast<int8_t>(segment - std::begin(kSegmentPrefixes));
+    } else if (byte == kOperandPrefix) {
+      out.operand = true;
+    } else if (byte == kAddressPrefix) {
+      out.address = true;
+    } else if (std::find(std::begin(kPlainPrefixes), std::end(kPlainPrefixes), byte) == std::end(kPlainPrefixes)) {
+      return at;
     }
     out.rex = 0;  // counts only right before the opcode
   }

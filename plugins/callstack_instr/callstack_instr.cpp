@@ -127,18 +127,23 @@ class CallstackInstr : public panda::Plugin {
     if (verbose_) say("%zu stacks, %" PRIu64 " calls, %" PRIu64 " returns", stacks_.count(), calls_, returns_);
   }
 
-  // The innermost frame is enough for a tap point; a whole chain is checked against the stack in memory.
+  // Of the innermost frames. Each is checked against the stack in memory.
   uint32_t chain(CPUState* cpu, target_ulong* out, uint32_t n, target_ulong Frame::*field) {
     Stack* const stack = stacks_.at(place_of(cpu));
     if (stack == nullptr) return 0;
-    stacks_.drop_stale(*stack);
     uint32_t count = 0;
-    for (auto frame = stack->frames.rbegin(); frame != stack->frames.rend() && count < n; ++frame) {
-      out[count++] = (*frame).*field;
+    for (size_t i = stack->frames.size(); i > 0 && count < n; i--) {
+      const auto frame = stack->frames.begin() + static_cast<ptrdiff_t>(i - 1);
+      if (still_in_memory(*frame)) {
+        out[count++] = (*frame).*field;
+      } else {
+        stack->frames.erase(frame);
+      }
     }
     return count;
   }
 
+  // Asked for at each access: the innermost frame is taken as it is.
   void prog_point_of(CPUState* cpu, prog_point& p) {
     const Place place = place_of(cpu);
     const Stack* const stack = stacks_.at(place);

@@ -87,11 +87,6 @@ class ShadowStacks {
     return found && holds_(from);
   }
 
-  // Drops all frames that are no longer in memory.
-  void drop_stale(Stack<Word>& stack) {
-    std::erase_if(stack.frames, [this](const Frame<Word>& frame) { return !holds_(frame); });
-  }
-
   [[nodiscard]] size_t count() const {
     size_t n = kernel_.size();
     for (const auto& [asid, stacks] : user_) n += stacks.size();

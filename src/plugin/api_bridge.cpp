@@ -92,7 +92,8 @@ void unregister_callback(void* handle, unsigned type, void* function, void* cont
   constexpr const char* kWhat = "panda_unregister_callback";
   Plugin* plugin = plugin_of(handle, kWhat);
   if (plugin == nullptr || !good(plugin, type, function, kWhat)) return;
-  if (!current_host()->registry().remove(type, plugin, function, context, with_context)) {
+  // One that is being unloaded has none left.
+  if (!current_host()->registry().remove(type, plugin, function, context, with_context) && plugin->loaded) {
     PluginHost::complain(plugin, fmt::format("{}: this callback was not registered for {}", kWhat, callback_name(type)));
   }
 }

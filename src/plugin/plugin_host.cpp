@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 
 #include "pandalog/log.h"
 #include "plugin/api_bridge.h"
@@ -121,6 +122,7 @@ Plugin* PluginHost::by_name(std::string_view name) {
 }
 
 Plugin* PluginHost::by_handle(const void* handle) {
+  if (leaving_ != nullptr && leaving_->handle == handle) return leaving_;
   for (Plugin* p : loaded()) {
     if (p->handle == handle) return p;
   }
@@ -272,6 +274,7 @@ void PluginHost::finish_unloading() {
     Plugin& p = *plugins_[i];
     if (!p.unloading) continue;
     p.unloading = false;
+    Plugin* const outer = std::exchange(leaving_, &p);
     if (auto* uninit = reinterpret_cast<void (*)(void*)>(dlsym(p.handle, "uninit_plugin")); uninit != nullptr) {
       try {
         uninit(p.handle);
@@ -279,6 +282,7 @@ void PluginHost::finish_unloading() {
         complain(&p, "uninit_plugin threw an exception");
       }
     }
+    leaving_ = outer;
     registry_.remove_all(&p);  // what uninit_plugin may have registered
     forget_callbacks_of(p);
     instrumentation_->remove_counters(p);

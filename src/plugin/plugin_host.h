@@ -158,6 +158,7 @@ class PluginHost {
   std::vector<std::string> complained_;
   std::vector<Forget> offers_;
   Plugin* initialising_ = nullptr;
+  Plugin* leaving_ = nullptr;  // whose uninit_plugin runs: its handle is still one
   std::string* monitor_text_ = nullptr;
   uint64_t run_began_ = 0;  // instruction count
 };

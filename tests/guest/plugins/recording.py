@@ -62,7 +62,7 @@ def make():
         with open(PROGRAM, "rb") as program, open(image, "wb") as f:
             f.write(known_program.initramfs({"init": program.read()}))
         with guest.Guest(cwd=FOLDER, initrd=image, append="nokaslr", ram=guest.SMALLEST_RAM) as g:
-            g.wait_for("ready\n")
+            g.wait_for("ready\n", 4 * guest.LIMIT_S)
             g.monitor("begin_record known")
             g.send("\n")
             g.wait_for("plugh: what the kernel prints\n")
@@ -129,8 +129,10 @@ class PluginTest(guest.GuestTest):
                 os.symlink(os.path.join(FOLDER, name), self.path(name))
 
     def replay(self, plugins, *options, **how):
-        """Replays under -panda PLUGINS: the digest must be the recording's."""
-        return self.assert_agrees("known", self.facts["digest"], "-panda", plugins, *options, **how)
+        """Replays under -panda PLUGINS: the digest must be the recording's, and the plugins must use the API rightly."""
+        done = self.assert_agrees("known", self.facts["digest"], "-panda", plugins, *options, **how)
+        self.assertNotIn("panda_", done.stderr, done)
+        return done
 
     def refused(self, plugins, *mentions):
         """The plugins are refused, in one line that mentions these."""
