@@ -150,7 +150,7 @@ void panda_do_break_exec(void);  /* return to the main loop soon */
  * program counter are always exact; enabling keeps it so in between. */
 void panda_enable_precise_pc(void);
 void panda_disable_precise_pc(void);
-void panda_enable_memcb(void); /* memory callbacks: see docs/plugins.md for what fires */
+void panda_enable_memcb(void); /* memory callbacks: docs/memory-callbacks.md */
 void panda_disable_memcb(void);
 void panda_disable_tb_chaining(void);
 void panda_enable_tb_chaining(void);

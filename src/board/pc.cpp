@@ -141,6 +141,14 @@ void Pc::mmio_write(GuestPhysAddr address, unsigned size, uint64_t value) {
   update_interrupt();
 }
 
+bool Pc::mmio_assigned(GuestPhysAddr address, unsigned) {
+  return lapic_.answers_at(address.value) || bus_.has_mmio(address);
+}
+
+void Pc::set_serial_observer(SerialObserver* observer) {
+  for (const Serial& s : serials_) s.uart->set_observer(observer);
+}
+
 std::optional<uint64_t> Pc::register_read(OutsideRegister kind, uint32_t index) {
   at_access();
   switch (kind) {

@@ -76,6 +76,9 @@ class Pc final : public Outside {
   Pc(const PcConfig& config, GuestMemory& memory, VirtualClock& clock);
   ~Pc() override = default;
 
+  // Null: nobody follows the serial ports.
+  void set_serial_observer(SerialObserver* observer);
+
   // The CPU whose accesses come in: its completed() is the time of each. Before the first run.
   void attach(const VcpuContext& cpu) { cpu_ = &cpu; }
 
@@ -91,6 +94,7 @@ class Pc final : public Outside {
   void port_write(uint16_t port, unsigned size, uint64_t value) override;
   uint64_t mmio_read(GuestPhysAddr address, unsigned size) override;
   void mmio_write(GuestPhysAddr address, unsigned size, uint64_t value) override;
+  bool mmio_assigned(GuestPhysAddr address, unsigned size) override;
   std::optional<uint64_t> register_read(OutsideRegister kind, uint32_t index) override;
   bool register_write(OutsideRegister kind, uint32_t index, uint64_t value) override;
   InsnCount next_event(InsnCount now) override;

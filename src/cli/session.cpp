@@ -36,9 +36,11 @@ Session::Session(std::string program, const Config& config, Machine& machine, pl
       machine_(machine),
       plugins_(plugins),
       terminal_(terminal),
+      crossings_(machine.outside(), plugins, machine.replayer() != nullptr),
       stopped_(config.start_stopped),
       first_(machine.engine().count()) {
-  gate_.set_inner(machine.outside());
+  gate_.set_inner(crossings_);
+  if (machine_.replayer() != nullptr) machine_.replayer()->set_observer(&crossings_);
   gate_.restart_slices(first_);
   gate_.on_slice([this](InsnCount now) { slice(now); });
   machine_.engine().set_outside(gate_);
@@ -260,6 +262,9 @@ plugin::MachineHooks Session::hooks() {
     if (!live()) return config_.replay;
     return recorder_ ? recorder_->name() : std::string();
   };
+  h.plugin_writes = [this](std::optional<InsnCount> at) {
+    if (recorder_) recorder_->plugin_writes(at);
+  };
   h.replay_total = [this]() -> uint64_t {
     return live() ? 0 : machine_.replayer()->log().last_count() - first_;
   };
@@ -271,10 +276,11 @@ plugin::MachineHooks Session::hooks() {
 Result<std::string> Session::begin_record(const std::string& name) {
   if (!live()) return fail("begin_record: this is a replay");
   if (recorder_) return fail("begin_record: {} is being recorded already; end_record ends it", recorder_->name());
-  PANDA_TRY(recorder_, replay::Recorder::begin(name, *machine_.board(), replay::Line::of(machine_.engine()),
+  PANDA_TRY(recorder_, replay::Recorder::begin(name, crossings_, replay::Line::of(machine_.engine()),
                                                machine_.description(),
                                                config_.icount_shift ? 0 : replay::Recorder::kFlushInterval_ns));
   gate_.set_inner(*recorder_);
+  machine_.board()->set_serial_observer(recorder_.get());
   recording_since_ = Clock::now();
   return fmt::format("recording to {} and {} from instruction {}\n", replay::snapshot_path(name),
                      replay::log_path(name), recorder_->start().value);
@@ -288,7 +294,8 @@ Result<std::string> Session::end_record() {
 
 void Session::finish_recording(EndReason why) {
   const auto ended = recorder_->end(why);
-  gate_.set_inner(*machine_.board());
+  gate_.set_inner(crossings_);
+  machine_.board()->set_serial_observer(nullptr);
   const std::string name = recorder_->name();
   if (!ended) {
     say(fmt::format("the recording {} is not whole: {}", name, ended.error().message));

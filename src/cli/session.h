@@ -16,6 +16,7 @@
 #include "cli/options.h"
 #include "cli/terminal.h"
 #include "monitor/monitor.h"
+#include "plugin/crossing_callbacks.h"
 #include "plugin/plugin_host.h"
 #include "replay/recorder.h"
 
@@ -97,6 +98,7 @@ class Session final : private monitor::Target {
   plugin::PluginHost& plugins_;
   Terminal& terminal_;
   Gate gate_;
+  plugin::CrossingCallbacks crossings_;  // around the devices or the log
   std::unique_ptr<replay::Recorder> recorder_;
   Clock::time_point recording_since_;
   bool begin_pending_ = false;  // asked for by a plugin, not carried out yet

@@ -43,6 +43,7 @@ class IoBus {
   void port_write(uint16_t port, unsigned size_bytes, uint32_t value);
   [[nodiscard]] uint64_t mmio_read(GuestPhysAddr address, unsigned size_bytes);
   void mmio_write(GuestPhysAddr address, unsigned size_bytes, uint64_t value);
+  [[nodiscard]] bool has_mmio(GuestPhysAddr address) const { return find(address.value) != nullptr; }
 
  private:
   struct PortRange {

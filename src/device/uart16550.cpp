@@ -50,13 +50,21 @@ void Uart16550::receive(uint8_t byte) {
   update_irq();
 }
 
+void Uart16550::tell(SerialTraffic::Kind kind, unsigned slot, uint8_t value) {
+  if (observer_ != nullptr) observer_->serial_traffic({kind, base_, static_cast<uint8_t>(slot % kFifoBytes), value});
+}
+
 void Uart16550::enqueue(uint8_t byte) {
   if (s_.fifo_count >= capacity()) {
     s_.lsr_error |= kLsrOverrun;
-    if ((s_.fcr & 1) == 0) s_.fifo[0] = byte;  // without a FIFO the new byte replaces the old
+    if ((s_.fcr & 1) == 0) {  // without a FIFO the new byte replaces the old
+      s_.fifo[0] = byte;
+      tell(SerialTraffic::Kind::Received, received_ - 1, byte);
+    }
     return;
   }
   s_.fifo[s_.fifo_count++] = byte;
+  tell(SerialTraffic::Kind::Received, received_++, byte);
 }
 
 void Uart16550::set_modem_lines(uint8_t level) {
@@ -81,6 +89,7 @@ uint32_t Uart16550::port_read(uint16_t port, unsigned) {
       if (dlab) return s_.dll;
       value = s_.fifo[0];
       if (s_.fifo_count != 0) {
+        tell(SerialTraffic::Kind::Read, received_ - s_.fifo_count, value);
         if (s_.fifo_count > 1) std::copy(s_.fifo.begin() + 1, s_.fifo.begin() + s_.fifo_count, s_.fifo.begin());
         --s_.fifo_count;
       }
@@ -120,10 +129,12 @@ void Uart16550::port_write(uint16_t port, unsigned, uint32_t wide) {
         s_.dll = value;
         break;
       }
-      if ((s_.mcr & kMcrLoop) != 0)
+      if ((s_.mcr & kMcrLoop) != 0) {
         enqueue(value);
-      else
+      } else {
         out_.put(value);
+        tell(SerialTraffic::Kind::Sent, sent_++, value);
+      }
       s_.thre_pending = 1;
       break;
     case 1:

@@ -10,6 +10,7 @@
 #include "device/char_backend.h"
 #include "device/device.h"
 #include "device/irq_line.h"
+#include "memory/serial_traffic.h"
 
 namespace panda::device {
 
@@ -30,6 +31,7 @@ class Uart16550 final : public Device, public PortDevice {
   // The line's other end. A byte given while !can_receive() is lost as an overrun.
   [[nodiscard]] bool can_receive() const;
   void receive(uint8_t byte);
+  void set_observer(SerialObserver* observer) { observer_ = observer; }  // may be null
 
  private:
   static constexpr unsigned kFifoBytes = 16;
@@ -56,6 +58,7 @@ class Uart16550 final : public Device, public PortDevice {
   [[nodiscard]] uint8_t interrupt_id() const;  // IIR bits 3:0
   void update_irq() { irq_.set((interrupt_id() & 1) == 0 && (s_.mcr & 8) != 0); }
   void enqueue(uint8_t byte);
+  void tell(SerialTraffic::Kind kind, unsigned slot, uint8_t value);
   void set_modem_lines(uint8_t level);
   void write_fcr(uint8_t value);
 
@@ -63,6 +66,9 @@ class Uart16550 final : public Device, public PortDevice {
   IrqLine irq_;
   CharBackend& out_;
   State s_;
+  // Of all bytes, to name their places in the FIFOs to the observer: no state of the chip.
+  unsigned received_ = 0, sent_ = 0;
+  SerialObserver* observer_ = nullptr;
 };
 
 }  // namespace panda::device

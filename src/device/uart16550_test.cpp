@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 namespace panda::device {
 namespace {
@@ -36,6 +37,35 @@ TEST_F(Uart16550Test, TransmitsAndReportsEmptyByInterrupt) {
   write(1, 0);
   write(1, 2);
   EXPECT_EQ(in(2) & 0x0f, 2u);
+}
+
+// A byte is read from the place in the FIFO that it was received into, whatever else is queued.
+TEST_F(Uart16550Test, TellsWhereEachByteIsInTheFifos) {
+  struct Seen final : SerialObserver {
+    std::vector<SerialTraffic> traffic;
+    void serial_traffic(const SerialTraffic& t) override { traffic.push_back(t); }
+  } seen;
+  using Kind = SerialTraffic::Kind;
+  uart.set_observer(&seen);
+  write(2, 0x01);
+  uart.receive('a');
+  uart.receive('b');
+  EXPECT_EQ(in(0), uint32_t{'a'});
+  uart.receive('c');
+  EXPECT_EQ(in(0), uint32_t{'b'});
+  write(0, 'x');
+  EXPECT_EQ(in(0), uint32_t{'c'});
+  in(0);  // empty: nothing is read
+  write(3, 0x80);
+  write(0, 12);  // the divisor
+  in(0);
+  EXPECT_EQ(seen.traffic, (std::vector<SerialTraffic>{{Kind::Received, kBase, 0, 'a'},
+                                                      {Kind::Received, kBase, 1, 'b'},
+                                                      {Kind::Read, kBase, 0, 'a'},
+                                                      {Kind::Received, kBase, 2, 'c'},
+                                                      {Kind::Read, kBase, 1, 'b'},
+                                                      {Kind::Sent, kBase, 0, 'x'},
+                                                      {Kind::Read, kBase, 2, 'c'}}));
 }
 
 TEST_F(Uart16550Test, Out2GatesTheInterrupt) {

@@ -14,7 +14,28 @@
 
 namespace panda::exec {
 
-inline constexpr uint64_t kLongestSlice = uint64_t{1} << 32;
+namespace {
+
+constexpr uint64_t kLongestSlice = uint64_t{1} << 32;
+
+// While the CPU enters a handler, which no instruction does.
+class Delivery {
+ public:
+  Delivery(Instrumenter* instrumenter, VcpuContext& cpu) : instrumenter_(instrumenter), cpu_(cpu) {
+    if (instrumenter_ != nullptr) instrumenter_->delivery_begins(cpu_);
+  }
+  ~Delivery() {
+    if (instrumenter_ != nullptr) instrumenter_->delivery_ends(cpu_);
+  }
+  Delivery(const Delivery&) = delete;
+  Delivery& operator=(const Delivery&) = delete;
+
+ private:
+  Instrumenter* instrumenter_;
+  VcpuContext& cpu_;
+};
+
+}  // namespace
 
 Engine::Engine(Frontend& frontend, Backend& backend, GuestMemory& memory, VirtualClock& clock)
     : frontend_(frontend), memory_(memory), backend_(backend), clock_(clock) {
@@ -179,6 +200,7 @@ bool Engine::may_go_on() {
 // An exact unit completed its instruction.
 void Engine::finish_exact() {
   cpu_->exact = 0;
+  const Delivery delivery(instrumenter_, *cpu_);
   if (frontend_.after_exact(*cpu_)) stats_.exceptions++;
 }
 
@@ -191,6 +213,7 @@ bool Engine::take_fault() {
   } else {
     fault_at_ = now;
   }
+  const Delivery delivery(instrumenter_, *cpu_);
   return frontend_.deliver_exception(*cpu_);
 }
 
@@ -214,6 +237,7 @@ bool Engine::handle_request(TranslationUnit& unit, uint32_t index, bool& resume)
   if (request == ExitRequest::Retranslate) cache_->invalidate(unit.phys, unit.size);
   if (request == ExitRequest::Restart || request == ExitRequest::Retranslate) {
     PANDA_CHECK(!was_exact);
+    if (instrumenter_ != nullptr) instrumenter_->insn_restarts(*cpu_);
     resume = true;
     return true;
   }
@@ -314,6 +338,7 @@ StopReason Engine::run(InsnCount until) {
           stats_.interrupts++;
           frontend_.wake(*cpu_);
           resume_exact_ = false;
+          const Delivery delivery(instrumenter_, *cpu_);
           const int32_t deliver = cpu_->observer != nullptr ? cpu_->observer->interrupt(*cpu_, *vector) : *vector;
           if (deliver >= 0 && !frontend_.deliver_interrupt(*cpu_, static_cast<uint8_t>(deliver))) {
             stop = StopReason::Shutdown;

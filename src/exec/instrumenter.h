@@ -26,6 +26,9 @@ class Instrumenter {
   virtual void unit_translated(VcpuContext&, TranslationUnit&) {}
   // It will not run again. Evicted: to make room for another, and not because anything changed.
   virtual void unit_dropped(TranslationUnit&, bool /*evicted*/) {}
+  // Told of the unit's accesses to guest memory while they are emitted; null: nobody wants to know.
+  // Asked after unit_begins.
+  [[nodiscard]] virtual ir::AccessHook* access_hook() { return nullptr; }
   // --- while running
   // The unit was left at insns[index]: by a fault of this instruction, to run it again by itself, or (Dispatch) because
   // it, now complete, wants the engine to look. The guest's pc and count are right.
@@ -34,6 +37,12 @@ class Instrumenter {
   // pc: kRest + n where that is the block's rest, else kNormal (the block is over). n is at most `budget`.
   [[nodiscard]] bool block_open() const { return block_open_; }
   [[nodiscard]] virtual uint32_t resume_variant(VcpuContext&, int64_t /*budget*/) { return kNormal; }
+  // The instruction at the current count is going to be run again from its beginning, of which
+  // something may have been seen already.
+  virtual void insn_restarts(VcpuContext&) {}
+  // An exception or interrupt is about to be delivered, at the current count and pc; it was, or was not.
+  virtual void delivery_begins(VcpuContext&) {}
+  virtual void delivery_ends(VcpuContext&) {}
   // True: translations are as the registrations want them. The engine asks at each dispatch.
   [[nodiscard]] virtual uint64_t generation() const { return 0; }
 

@@ -103,6 +103,7 @@ std::unique_ptr<TranslationUnit> Translator::translate(const UnitKey& key, uint6
   bool exact = variant == kExact || variant == kExactResume;
   instrumented_ = variant != kExactResume;
   if (instrumenter_ != nullptr) instrumenter_->unit_begins(cpu_, *unit);
+  builder_.set_access_hook(instrumenter_ != nullptr ? instrumenter_->access_hook() : nullptr);
 
   for (;;) {
     unit->size = 0;

@@ -160,8 +160,43 @@ Value Builder::emit(Op op, Type type, std::initializer_list<Value> args, uint64_
   return result == Type::Void ? Value{} : Value{id, result};
 }
 
+// The parts of a high address that is not valid are one.
+std::array<Value, 2> Builder::load_parts(std::array<Type, 2> types, Value low, Value high, MemInfo low_info,
+                                         MemInfo high_info) {
+  const bool two = high.valid();
+  AccessHook::Access a{low, types[0], low_info, 0, size_bytes(types[0]) + (two ? size_bytes(types[1]) : 0)};
+  AccessHook::Access b{high, types[1], high_info, size_bytes(types[0]), a.whole};
+  if (access_hook_ != nullptr) access_hook_->before_load(*this, a);
+  const Value first = emit(Op::load, types[0], {low}, low_info.pack());
+  const Value second = two ? emit(Op::load, types[1], {high}, high_info.pack()) : Value{};
+  if (access_hook_ != nullptr) {
+    access_hook_->after_load(*this, a, first);
+    if (two) access_hook_->after_load(*this, b, second);
+  }
+  return {first, second};
+}
+
+void Builder::store_parts(Value low, Value low_data, Value high, Value high_data, MemInfo low_info, MemInfo high_info) {
+  const bool two = high.valid();
+  const Type type = low_data.type;
+  AccessHook::Access a{low, type, low_info, 0, size_bytes(type) + (two ? size_bytes(high_data.type) : 0)};
+  AccessHook::Access b{high, high_data.type, high_info, size_bytes(type), a.whole};
+  if (access_hook_ != nullptr) {
+    access_hook_->before_store(*this, a, low_data);
+    if (two) access_hook_->before_store(*this, b, high_data);
+  }
+  emit(Op::store, type, {low, low_data}, low_info.pack());
+  if (two) emit(Op::store, high_data.type, {high, high_data}, high_info.pack());
+  if (access_hook_ != nullptr) {
+    access_hook_->after_store(*this, a, low_data);
+    if (two) access_hook_->after_store(*this, b, high_data);
+  }
+}
+
 Value Builder::call(const HelperDesc& helper, std::initializer_list<Value> args) {
-  return emit(Op::call, helper.result, args, reinterpret_cast<uintptr_t>(&helper));
+  const HelperDesc* called = &helper;
+  if (access_hook_ != nullptr && helper.may_exit) called = &access_hook_->before_call(*this, helper);
+  return emit(Op::call, helper.result, args, reinterpret_cast<uintptr_t>(called));
 }
 
 void Builder::insn(uint64_t pc, unsigned size) {

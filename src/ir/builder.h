@@ -24,6 +24,29 @@ class ExitHook {
   virtual void before_exit(class Builder& builder) = 0;
 };
 
+// Told of the accesses to guest memory while they are emitted, and emits what reports them.
+class AccessHook {
+ public:
+  // An access, or a part of one that takes several ops: then `offset` is where the part lies in it and
+  // `whole` the size of all; the parts come in order.
+  struct Access {
+    Value address;  // of the part, I64
+    Type type = Type::Void;
+    MemInfo info;
+    unsigned offset = 0, whole = 0;  // bytes
+  };
+  virtual ~AccessHook() = default;
+  // For a load only before its first part; for a store before its first op, once for each part.
+  virtual void before_load(class Builder& builder, const Access& access) = 0;
+  virtual void before_store(class Builder& builder, const Access& access, Value data) = 0;
+  // Behind the last op, once for each part.
+  virtual void after_load(class Builder& builder, const Access& access, Value data) = 0;
+  virtual void after_store(class Builder& builder, const Access& access, Value data) = 0;
+  // The helper may make accesses itself, which are reported by memory/access_observer.h. Returns the
+  // descriptor to call it by, which outlives the unit.
+  virtual const HelperDesc& before_call(class Builder& builder, const HelperDesc& helper) = 0;
+};
+
 class Builder {
  public:
   // How much has been emitted: the translator takes back an instruction that turned out not to fit.
@@ -49,6 +72,8 @@ class Builder {
   [[nodiscard]] Mark mark() const;
   void rollback(const Mark& mark);  // forgets everything emitted since, cached constants included
   void set_exit_hook(ExitHook* hook) { hook_ = hook; }
+  void set_access_hook(AccessHook* hook) { access_hook_ = hook; }  // null: nothing is emitted for it
+  [[nodiscard]] AccessHook* access_hook() const { return access_hook_; }
   // exit_direct to a pc outside [begin, end) becomes exit_indirect of a constant: what leaves the
   // page must be looked up again, since the mapping may have changed.
   void set_direct_range(uint64_t begin, uint64_t end) {
@@ -91,8 +116,17 @@ class Builder {
   }
   Value icmp(Cond c, Value a, Value b) { return emit(Op::icmp, Type::I1, {a, b}, static_cast<uint64_t>(c)); }
   Value select(Value c, Value t, Value f) { return emit(Op::select, t.type, {c, t, f}); }
-  Value load(Type type, Value address, MemInfo m) { return emit(Op::load, type, {address}, m.pack()); }
-  void store(Value address, Value v, MemInfo m) { emit(Op::store, v.type, {address, v}, m.pack()); }
+  Value load(Type type, Value address, MemInfo m) {
+    if (access_hook_ != nullptr) return load_parts({type, Type::Void}, address, {}, m, {})[0];
+    return emit(Op::load, type, {address}, m.pack());
+  }
+  void store(Value address, Value v, MemInfo m) {
+    if (access_hook_ != nullptr) return store_parts(address, v, {}, {}, m, {});
+    emit(Op::store, v.type, {address, v}, m.pack());
+  }
+  // One access of the guest that takes two ops, the lower part first: analyses see it as one.
+  std::array<Value, 2> load_parts(std::array<Type, 2> types, Value low, Value high, MemInfo low_info, MemInfo high_info);
+  void store_parts(Value low, Value low_data, Value high, Value high_data, MemInfo low_info, MemInfo high_info);
   Value call(const HelperDesc& helper, std::initializer_list<Value> args = {});
 
   // --- the instruction stream
@@ -118,6 +152,7 @@ class Builder {
   bool open_ = false;
   std::array<ValueId, 32> constants_{};  // recently made; checked against the unit before use
   ExitHook* hook_ = nullptr;
+  AccessHook* access_hook_ = nullptr;
   uint64_t direct_begin_ = 0;
   uint64_t direct_end_ = ~uint64_t{0};
 };

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "memory/access_observer.h"
 #include "memory/guest_memory.h"
 #include "memory/outside.h"
 
@@ -21,24 +22,28 @@ unsigned piece(uint64_t phys, unsigned left) {
   return n;
 }
 
-void mmio_load(VcpuContext& cpu, uint64_t phys, unsigned size, uint8_t* out) {
+void mmio_load(VcpuContext& cpu, uint64_t phys, uint64_t address, unsigned size, uint8_t* out) {
   while (size > 0) {
     const unsigned n = piece(phys, size);
+    cpu.device_address = address;
     const uint64_t v = cpu.outside->mmio_read(GuestPhysAddr(phys), n);
     std::memcpy(out, &v, n);
     phys += n;
+    address += n;
     out += n;
     size -= n;
   }
 }
 
-void mmio_store(VcpuContext& cpu, uint64_t phys, unsigned size, const uint8_t* data) {
+void mmio_store(VcpuContext& cpu, uint64_t phys, uint64_t address, unsigned size, const uint8_t* data) {
   while (size > 0) {
     const unsigned n = piece(phys, size);
     uint64_t v = 0;
     std::memcpy(&v, data, n);
+    cpu.device_address = address;
     cpu.outside->mmio_write(GuestPhysAddr(phys), n, v);
     phys += n;
+    address += n;
     data += n;
     size -= n;
   }
@@ -96,7 +101,7 @@ bool note_watches(VcpuContext& cpu, uint64_t address, unsigned size, bool store)
 
 }  // namespace
 
-bool load_guest(VcpuContext& cpu, uint64_t address, unsigned size, ir::MemInfo info, void* out) noexcept {
+bool load_unreported(VcpuContext& cpu, uint64_t address, unsigned size, ir::MemInfo info, void* out) noexcept {
   const Access access = info.for_write ? Access::Write : Access::Read;
   if (!aligned(cpu, address, info, access)) return false;
   Part parts[2];
@@ -112,14 +117,14 @@ bool load_guest(VcpuContext& cpu, uint64_t address, unsigned size, ir::MemInfo i
   }
   for (unsigned i = 0; i < count; i++) {
     const Part& p = parts[i];
-    if (p.mmio) mmio_load(cpu, p.phys(), p.size, to);
+    if (p.mmio) mmio_load(cpu, p.phys(), p.address, p.size, to);
     else std::memcpy(to, host_of(*p.entry, p.address), p.size);
     to += p.size;
   }
   return true;
 }
 
-bool store_guest(VcpuContext& cpu, uint64_t address, unsigned size, ir::MemInfo info, const void* data) noexcept {
+bool store_unreported(VcpuContext& cpu, uint64_t address, unsigned size, ir::MemInfo info, const void* data) noexcept {
   if (!aligned(cpu, address, info, Access::Write)) return false;
   Part parts[2];
   unsigned count = 0;
@@ -154,7 +159,7 @@ bool store_guest(VcpuContext& cpu, uint64_t address, unsigned size, ir::MemInfo 
   for (unsigned i = 0; i < count; i++) {
     const Part& p = parts[i];
     if (p.mmio) {
-      mmio_store(cpu, p.phys(), p.size, from);
+      mmio_store(cpu, p.phys(), p.address, p.size, from);
     } else {
       if (hits_code[i]) observer->invalidate_code(p.phys(), p.size);
       if (MemoryWatch* watch = memory.watch()) {
@@ -164,6 +169,24 @@ bool store_guest(VcpuContext& cpu, uint64_t address, unsigned size, ir::MemInfo 
     }
     from += p.size;
   }
+  return true;
+}
+
+bool load_guest(VcpuContext& cpu, uint64_t address, unsigned size, ir::MemInfo info, void* out) noexcept {
+  if (cpu.accesses == nullptr) [[likely]] return load_unreported(cpu, address, size, info, out);
+  const GuestAccess access{address, size, info.mode, false};
+  cpu.accesses->before_access(cpu, access, nullptr);
+  if (!load_unreported(cpu, address, size, info, out)) return false;
+  if (cpu.accesses != nullptr) cpu.accesses->after_access(cpu, access, out);
+  return true;
+}
+
+bool store_guest(VcpuContext& cpu, uint64_t address, unsigned size, ir::MemInfo info, const void* data) noexcept {
+  if (cpu.accesses == nullptr) [[likely]] return store_unreported(cpu, address, size, info, data);
+  const GuestAccess access{address, size, info.mode, true};
+  cpu.accesses->before_access(cpu, access, data);
+  if (!store_unreported(cpu, address, size, info, data)) return false;
+  if (cpu.accesses != nullptr) cpu.accesses->after_access(cpu, access, data);
   return true;
 }
 
@@ -177,7 +200,7 @@ void* map_guest(VcpuContext& cpu, uint64_t address, unsigned size, Access access
       !cpu.watched(address & kPageMask, kPageSize)) {
     tag &= ~kTlbSlow;  // slow for the watch alone
   }
-  if ((tag & kTlbSlow) != 0) return nullptr;
+  if ((tag & kTlbSlow) != 0 || cpu.accesses != nullptr) return nullptr;
   uint8_t* host = host_of(*e, address);
   if (watch != nullptr) watch->before_write(host, size, address, mode);
   return host;
@@ -226,11 +249,11 @@ bool fetch_address(VcpuContext& cpu, uint64_t address, unsigned mode, uint64_t& 
 extern "C" uint64_t panda_slow_load(void* state, uint64_t address, uint32_t size, uint64_t mem_info) noexcept {
   VcpuContext& cpu = VcpuContext::of(state);
   if (size == 16) {
-    load_guest(cpu, address, 16, ir::MemInfo::unpack(mem_info), cpu.scratch);
+    load_unreported(cpu, address, 16, ir::MemInfo::unpack(mem_info), cpu.scratch);
     return 0;
   }
   uint64_t value = 0;
-  load_guest(cpu, address, size, ir::MemInfo::unpack(mem_info), &value);
+  load_unreported(cpu, address, size, ir::MemInfo::unpack(mem_info), &value);
   return value;
 }
 
@@ -238,7 +261,7 @@ extern "C" void panda_slow_store(void* state, uint64_t address, uint64_t value, 
                                  uint64_t mem_info) noexcept {
   VcpuContext& cpu = VcpuContext::of(state);
   const void* data = size == 16 ? static_cast<const void*>(cpu.scratch) : &value;
-  store_guest(cpu, address, size, ir::MemInfo::unpack(mem_info), data);
+  store_unreported(cpu, address, size, ir::MemInfo::unpack(mem_info), data);
 }
 
 }  // namespace panda

@@ -11,13 +11,17 @@
 
 namespace panda {
 
-// size 1, 2, 4, 8 or 16 (16 through the pointer forms). Returns false where the unit must be left:
-// exit_request is then set (Fault or Restart) and nothing was read or written (a store that
-// straddles two pages checks both before it writes either).
+// size: 1 to 16 bytes. Returns false where the unit must be left: exit_request is then set (Fault or
+// Restart) and nothing was read or written (a store that straddles two pages checks both before it
+// writes either). Tells VcpuContext::accesses.
 bool load_guest(VcpuContext& cpu, uint64_t address, unsigned size, ir::MemInfo info, void* out) noexcept;
 bool store_guest(VcpuContext& cpu, uint64_t address, unsigned size, ir::MemInfo info, const void* data) noexcept;
 
-// As above, zero-extended; the value is meaningless where it returns false.
+// The same without telling anybody: for the loads and stores of translated code.
+bool load_unreported(VcpuContext& cpu, uint64_t address, unsigned size, ir::MemInfo info, void* out) noexcept;
+bool store_unreported(VcpuContext& cpu, uint64_t address, unsigned size, ir::MemInfo info, const void* data) noexcept;
+
+// As the first two, zero-extended; the value is meaningless where it returns false.
 template <typename T>
 [[nodiscard]] bool load_guest(VcpuContext& cpu, uint64_t address, ir::MemInfo info, T& out) noexcept {
   return load_guest(cpu, address, sizeof(T), info, &out);
@@ -28,7 +32,8 @@ template <typename T>
 }
 
 // A run of bytes inside one page as host memory, for string operations: nullptr where it must go
-// byte by byte (device, code page, watched) with nothing raised, or where it faults (exit_request set).
+// byte by byte (device, code page, watched, accesses reported) with nothing raised, or where it faults
+// (exit_request set).
 void* map_guest(VcpuContext& cpu, uint64_t address, unsigned size, Access access, unsigned mode) noexcept;
 
 // Debugger's and plugins' view: no fault, no A/D bits, no devices. Returns false where not mapped to RAM.

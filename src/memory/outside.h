@@ -25,6 +25,8 @@ class Outside {
   virtual void port_write(uint16_t port, unsigned size, uint64_t value) = 0;
   virtual uint64_t mmio_read(GuestPhysAddr address, unsigned size) = 0;
   virtual void mmio_write(GuestPhysAddr address, unsigned size, uint64_t value) = 0;
+  // Is there a device at the address? Asked before such an access, and only then, for recorders and analyses.
+  virtual bool mmio_assigned(GuestPhysAddr, unsigned /*size*/) { return true; }
   // index: the register's number within its kind (X2Apic: MSR - 0x800). nullopt / false: the guest
   // gets the fault that the architecture prescribes.
   virtual std::optional<uint64_t> register_read(OutsideRegister kind, uint32_t index) = 0;

@@ -13,6 +13,7 @@ class GuestMemory;
 class Outside;
 class VirtualClock;
 class CpuObserver;
+class AccessObserver;
 
 inline constexpr unsigned kMmuModes = 4;
 
@@ -96,7 +97,8 @@ struct alignas(64) VcpuContext {
   // the code to run, or null where the engine must look.
   const void* (*next_code)(void* state) noexcept = nullptr;
   uint16_t host_fpcw = 0x37f;  // the x87 control word that C++ code runs under
-  uint64_t unused[1] = {};
+  AccessObserver* accesses = nullptr;  // may be null; where it is set, no access may go unreported
+  uint64_t device_address = 0;  // virtual, of the device memory access that is being made
   uint32_t watch_count = 0;
   uint32_t watch_hits = 0;
   Watch watches[kMaxWatches];

@@ -40,6 +40,15 @@ Plugin* running() { return current_host() != nullptr ? current_host()->registry(
 
 VcpuContext& cpu() { return current_host()->engine().cpu(); }
 
+template <typename Write>
+bool write_as_plugin(Write write) {
+  PluginHost& host = *current_host();
+  if (!host.plugin_write_begins()) return false;
+  const bool done = write();
+  host.plugin_write_ends();
+  return done;
+}
+
 // Runs `action(address, bytes, offset)` for each part of a range that lies in one page.
 template <typename Action>
 bool by_page(uint64_t address, uint64_t size, Action action) {
@@ -274,6 +283,9 @@ void request_break() {
 void set_chaining(bool on) {
   if (current_host() != nullptr) current_host()->engine().set_chaining(on);
 }
+void set_memory_callbacks(bool on) {
+  if (current_host() != nullptr) current_host()->instrumentation().memory().set_on(on);
+}
 void not_there_yet(std::string_view subject, std::string_view message) {
   if (current_host() != nullptr) current_host()->complain_once(running(), subject, message);
 }
@@ -294,8 +306,9 @@ bool read_virtual(uint64_t address, void* out, uint64_t size) {
 
 bool write_virtual(uint64_t address, const void* data, uint64_t size) {
   PluginHost* host = current_host();
-  return host != nullptr &&
-         poke_guest(cpu(), address & host->target().address_mask, host->target().privileged_mode, data, size);
+  return host != nullptr && write_as_plugin([&] {
+           return poke_guest(cpu(), address & host->target().address_mask, host->target().privileged_mode, data, size);
+         });
 }
 
 bool read_physical(uint64_t address, void* out, uint64_t size) {
@@ -303,7 +316,9 @@ bool read_physical(uint64_t address, void* out, uint64_t size) {
 }
 
 bool write_physical(uint64_t address, const void* data, uint64_t size) {
-  return current_host() != nullptr && current_host()->engine().memory().write(GuestPhysAddr(address), data, size);
+  return current_host() != nullptr && write_as_plugin([&] {
+           return current_host()->engine().memory().write(GuestPhysAddr(address), data, size);
+         });
 }
 
 std::optional<uint64_t> virtual_to_physical(uint64_t address) {

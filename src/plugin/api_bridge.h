@@ -57,6 +57,7 @@ void arguments_taken(std::string_view plugin);  // throws where its arguments ha
 void request_flush();
 void request_break();
 void set_chaining(bool on);
+void set_memory_callbacks(bool on);
 void not_there_yet(std::string_view subject, std::string_view message);  // said once per plugin
 void monitor_output(std::string_view text);
 

@@ -20,6 +20,7 @@ enum class Compiled : uint8_t {
   Block,     // called with a block
   BlockEnd,  // and how it ended
   Insn,      // called with a pc
+  Access,    // for each access to memory (memory_callbacks.h)
 };
 constexpr Compiled compiled(unsigned type) {
   switch (type) {
@@ -39,6 +40,15 @@ constexpr Compiled compiled(unsigned type) {
     case PANDA_CB_INSN_EXEC:
     case PANDA_CB_AFTER_INSN_EXEC:
       return Compiled::Insn;
+    case PANDA_CB_VIRT_MEM_BEFORE_READ:
+    case PANDA_CB_VIRT_MEM_BEFORE_WRITE:
+    case PANDA_CB_PHYS_MEM_BEFORE_READ:
+    case PANDA_CB_PHYS_MEM_BEFORE_WRITE:
+    case PANDA_CB_VIRT_MEM_AFTER_READ:
+    case PANDA_CB_VIRT_MEM_AFTER_WRITE:
+    case PANDA_CB_PHYS_MEM_AFTER_READ:
+    case PANDA_CB_PHYS_MEM_AFTER_WRITE:
+      return Compiled::Access;
     default:
       return Compiled::No;
   }
@@ -56,7 +66,8 @@ std::string_view callback_name(unsigned type) { return type < std::size(kNames) 
 // What translated code needs to call it.
 void CallbackRegistry::prepare(Callback& cb) {
   const Compiled how = compiled(cb.type);
-  if (how == Compiled::No || how == Compiled::Asked || cb.target != nullptr) return;
+  if (how == Compiled::Access) cb.direct = !scan_callback(cb.function).calls_out;
+  if (how == Compiled::Access || how == Compiled::No || how == Compiled::Asked || cb.target != nullptr) return;
   cb.target = targets_.take();
   const Footprint footprint = scan_callback(cb.function);
   cb.direct = !footprint.calls_out && cb.type != PANDA_CB_BEFORE_BLOCK_EXEC_INVALIDATE_OPT;
@@ -172,8 +183,12 @@ void CallbackRegistry::update() {
 
 void CallbackRegistry::update(unsigned type) {
   const std::vector<Callback*>& all = callbacks_[type];
-  active_[type] = std::any_of(all.begin(), all.end(), [](const Callback* c) { return c->live(); });
-  if (compiled(type) == Compiled::No || compiled(type) == Compiled::Asked) return;
+  const bool was_active = active_[type];
+  const auto live = [](const Callback* c) { return c->live(); };
+  active_[type] = std::any_of(all.begin(), all.end(), live);
+  only_[type] = std::count_if(all.begin(), all.end(), live) == 1 ? *std::find_if(all.begin(), all.end(), live) : nullptr;
+  if (compiled(type) == Compiled::Access && active_[type] != was_active) generation_++;
+  if (compiled(type) == Compiled::Access || compiled(type) == Compiled::No || compiled(type) == Compiled::Asked) return;
   std::vector<Callback*> now;
   for (Callback* c : all) {
     *c->target = c->live() ? c->function : reinterpret_cast<const void*>(&nothing);

@@ -92,6 +92,8 @@ class CallbackRegistry {
   // Those that translations are to call, in the order of registration. A callback that is switched off and on again
   // and again stays among them, so that this costs no translations.
   [[nodiscard]] const std::vector<Callback*>& emitted(unsigned type) const { return emitted_[type]; }
+  // The one that is, where there is just one.
+  [[nodiscard]] const Callback* only(unsigned type) const { return only_[type]; }
   // Changes with everything that translated code depends on.
   [[nodiscard]] uint64_t generation() const { return generation_; }
   void new_generation() { generation_++; }
@@ -120,6 +122,17 @@ class CallbackRegistry {
   void call_all(unsigned type, Args... args) {
     call(
         type, nullptr, [](uint64_t) { return false; }, args...);
+  }
+  // One that is `direct`, and to be called.
+  template <typename... Args>
+  static void call_bare(const Callback& cb, Args... args) {
+    using Word = uint64_t;
+    if (cb.with_context) {
+      reinterpret_cast<void (*)(void*, decltype(static_cast<void>(args), Word{})...)>(cb.function)(
+          cb.context, to_register(args)...);
+    } else {
+      reinterpret_cast<void (*)(decltype(static_cast<void>(args), Word{})...)>(cb.function)(to_register(args)...);
+    }
   }
   // One callback, if it is to be called.
   template <typename... Args>
@@ -171,6 +184,7 @@ class CallbackRegistry {
   std::array<std::vector<Callback*>, kTypes> callbacks_;
   std::array<std::vector<Callback*>, kTypes> emitted_;
   std::array<bool, kTypes> active_{};
+  std::array<const Callback*, kTypes> only_{};
   uint64_t generation_ = 1;
   unsigned depth_ = 0;
   bool dirty_ = false;

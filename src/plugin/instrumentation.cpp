@@ -41,7 +41,7 @@ const ir::HelperDesc Instrumentation::kInvalidate =
 const ir::HelperDesc Instrumentation::kPartEnds = descriptor<3>("plugin_part_ends", &Instrumentation::part_ends, false);
 
 Instrumentation::Instrumentation(exec::Engine& engine, const Target& target, CallbackRegistry& registry)
-    : engine_(engine), target_(target), registry_(registry) {
+    : engine_(engine), target_(target), registry_(registry), memory_(*this, engine.cpu(), target, registry) {
   VcpuContext& cpu = engine.cpu();
   store_field(target.env_ptr_offset, reinterpret_cast<uint64_t>(cpu.state()));
   cpu.observer = this;
@@ -86,6 +86,24 @@ bool Instrumentation::fires(unsigned type) {
     case PANDA_CB_PRE_SHUTDOWN:
     case PANDA_CB_BEFORE_HANDLE_EXCEPTION:
     case PANDA_CB_BEFORE_HANDLE_INTERRUPT:
+    case PANDA_CB_VIRT_MEM_BEFORE_READ:
+    case PANDA_CB_VIRT_MEM_BEFORE_WRITE:
+    case PANDA_CB_PHYS_MEM_BEFORE_READ:
+    case PANDA_CB_PHYS_MEM_BEFORE_WRITE:
+    case PANDA_CB_VIRT_MEM_AFTER_READ:
+    case PANDA_CB_VIRT_MEM_AFTER_WRITE:
+    case PANDA_CB_PHYS_MEM_AFTER_READ:
+    case PANDA_CB_PHYS_MEM_AFTER_WRITE:
+    case PANDA_CB_MMIO_AFTER_READ:
+    case PANDA_CB_MMIO_BEFORE_WRITE:
+    case PANDA_CB_UNASSIGNED_IO_READ:
+    case PANDA_CB_UNASSIGNED_IO_WRITE:
+    case PANDA_CB_REPLAY_SERIAL_RECEIVE:
+    case PANDA_CB_REPLAY_SERIAL_READ:
+    case PANDA_CB_REPLAY_SERIAL_SEND:
+    case PANDA_CB_REPLAY_SERIAL_WRITE:
+    case PANDA_CB_REPLAY_BEFORE_DMA:
+    case PANDA_CB_REPLAY_AFTER_DMA:
       return true;
     default:
       return false;
@@ -93,10 +111,6 @@ bool Instrumentation::fires(unsigned type) {
 }
 
 // ---- the state as plugins see it
-
-void Instrumentation::store_field(uint32_t offset, uint64_t value) {
-  if (offset != kNoField) std::memcpy(static_cast<uint8_t*>(engine_.cpu().state()) + offset, &value, sizeof(value));
-}
 
 uint64_t Instrumentation::field(uint32_t offset) const {
   uint64_t value = 0;
@@ -118,8 +132,7 @@ uint64_t Instrumentation::current_count() const { return field(target_.instr_cou
 
 // The budget is used up at once where the registrations changed, so that the next block is looked up
 // by the engine, which then drops the translations. The count stays: completed() is their difference.
-void Instrumentation::callback_done(uint64_t generation_before) {
-  if (generation_before == registry_.generation() && !dispatch_wanted_) return;
+void Instrumentation::leave_at_next_block() {
   dispatch_wanted_ = false;
   VcpuContext& cpu = engine_.cpu();
   if (cpu.budget <= 0) return;
@@ -155,6 +168,7 @@ void Instrumentation::emit_counters(Counts what, uint32_t amount, ir::Builder& b
 // ---- translating
 
 void Instrumentation::unit_begins(VcpuContext& cpu, exec::TranslationUnit& unit) {
+  memory_.unit_begins(unit);
   // Not told again where it must be translated a second time, for want of room or of its second page.
   const bool again = pending_ != nullptr && pending_->phys_pc == unit.phys;
   if (!exec::continues_block(unit.variant) && !again && registry_.active(PANDA_CB_BEFORE_BLOCK_TRANSLATE)) {
@@ -285,6 +299,7 @@ void Instrumentation::emit_unit_exit(VcpuContext&, exec::TranslationUnit& unit, 
 }
 
 void Instrumentation::unit_translated(VcpuContext& cpu, exec::TranslationUnit& unit) {
+  memory_.unit_translated(unit);
   pending_ = nullptr;
   // An answer about an instruction that did not fit is for the unit that begins with it.
   for (InsnAnswer* answer : {&before_, &after_}) {
@@ -304,6 +319,7 @@ void Instrumentation::unit_translated(VcpuContext& cpu, exec::TranslationUnit& u
 }
 
 void Instrumentation::unit_dropped(exec::TranslationUnit& unit, bool evicted) {
+  memory_.unit_dropped(unit);
   auto* const tb = static_cast<TranslationBlock*>(unit.plugin_tb);
   if (tb == nullptr) return;
   unit.plugin_tb = nullptr;
@@ -509,6 +525,7 @@ int32_t Instrumentation::decide(VcpuContext& cpu, unsigned type, int32_t vector)
   if (!registry_.active(type)) return vector;
   const HostFp fp(cpu.host_mxcsr);
   synchronise();
+  in_exception_ = true;
   int32_t deliver = vector;
   registry_.call(
       type, nullptr,
@@ -517,6 +534,7 @@ int32_t Instrumentation::decide(VcpuContext& cpu, unsigned type, int32_t vector)
         return deliver != vector;
       },
       cpu.state(), vector);
+  in_exception_ = false;
   return deliver;
 }
 

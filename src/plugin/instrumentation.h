@@ -10,6 +10,7 @@
 // through a cell that can be pointed elsewhere at any time; all others by way of guarded().
 #pragma once
 
+#include <cstring>
 #include <optional>
 #include <unordered_map>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "exec/instrumenter.h"
 #include "memory/cpu_observer.h"
 #include "plugin/callback_registry.h"
+#include "plugin/memory_callbacks.h"
 #include "plugin/near_memory.h"
 #include "plugin/target.h"
 
@@ -38,9 +40,23 @@ class Instrumentation : public exec::Instrumenter, public CpuObserver {
   [[nodiscard]] uint64_t current_count() const;  // completed instructions, right in callbacks and after synchronise()
   // Translated code returns to the engine at the next block.
   void want_dispatch() { dispatch_wanted_ = true; }
+  // Before a callback in the middle of an instruction: what current_pc() and current_count() then say.
+  void set_moment(uint64_t pc, uint64_t count) {
+    store_field(target_.guest_pc_offset, pc);
+    store_field(target_.instr_count_offset, count);
+  }
   // After a callback that C++ code made on behalf of translated code, which takes VcpuContext::budget over again: where
   // registrations have changed since, translated code leaves at its next block.
-  void callback_done(uint64_t generation_before);
+  void callback_done(uint64_t generation_before) {
+    if (generation_before != registry_.generation() || dispatch_wanted_) [[unlikely]] leave_at_next_block();
+  }
+  // The same where the caller may be a helper that does not take the budget over: done a little later.
+  void helper_callback_done(uint64_t generation_before) {
+    if (generation_before != registry_.generation()) want_dispatch();
+  }
+  [[nodiscard]] MemoryCallbacks& memory() { return memory_; }
+  // A callback runs in the middle of an instruction: the state is neither that before it nor after it.
+  [[nodiscard]] bool inside_instruction() const { return memory_.running() || in_exception_; }
   // What fires in this version; the others may be registered.
   [[nodiscard]] static bool fires(unsigned type);
 
@@ -60,6 +76,10 @@ class Instrumentation : public exec::Instrumenter, public CpuObserver {
   void unit_left_early(VcpuContext& cpu, exec::TranslationUnit& unit, uint32_t index, ExitRequest why) override;
   [[nodiscard]] uint32_t resume_variant(VcpuContext& cpu, int64_t budget) override;
   [[nodiscard]] uint64_t generation() const override { return registry_.generation(); }
+  [[nodiscard]] ir::AccessHook* access_hook() override { return memory_.access_hook(); }
+  void insn_restarts(VcpuContext&) override { memory_.insn_restarts(); }
+  void delivery_begins(VcpuContext&) override { memory_.delivery_begins(); }
+  void delivery_ends(VcpuContext&) override { memory_.delivery_ends(); }
 
   // CpuObserver
   bool asid_changes(VcpuContext& cpu, uint64_t old_value, uint64_t new_value) noexcept override;
@@ -99,8 +119,11 @@ class Instrumentation : public exec::Instrumenter, public CpuObserver {
   };
 
   [[nodiscard]] static Instrumentation& of(void* state);
-  void store_field(uint32_t offset, uint64_t value);
+  void store_field(uint32_t offset, uint64_t value) {
+    if (offset != kNoField) std::memcpy(static_cast<uint8_t*>(engine_.cpu().state()) + offset, &value, sizeof value);
+  }
   [[nodiscard]] uint64_t field(uint32_t offset) const;
+  void leave_at_next_block();
   void set_fields(uint64_t pc, uint64_t count);
   void emit_moment(Moment& moment, ir::Builder& b);
   void emit_calls(const std::vector<Callback*>& callbacks, Moment& moment, ir::Builder& b, uint64_t argument,
@@ -127,6 +150,7 @@ class Instrumentation : public exec::Instrumenter, public CpuObserver {
   exec::Engine& engine_;
   const Target& target_;
   CallbackRegistry& registry_;
+  MemoryCallbacks memory_;
   NearPool<TranslationBlock> blocks_;
   NearPool<uint64_t> counter_values_;
   std::vector<Counter> counters_;
@@ -138,6 +162,7 @@ class Instrumentation : public exec::Instrumenter, public CpuObserver {
   OpenBlock open_;
   std::optional<uint64_t> invalidated_at_;  // the count at which a block was made again: not asked twice
   bool dispatch_wanted_ = false;
+  bool in_exception_ = false;
 };
 
 }  // namespace panda::plugin

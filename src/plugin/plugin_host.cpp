@@ -69,6 +69,30 @@ void PluginHost::complain_once(const Plugin* plugin, std::string_view subject, s
   complain(plugin, message);
 }
 
+// ---- plugins that write memory
+
+bool PluginHost::plugin_write_begins() {
+  const RrMode mode = hooks_.rr_mode ? hooks_.rr_mode() : RrMode::Off;
+  if (mode == RrMode::Off) return true;
+  if (mode == RrMode::Replay) {
+    complain_once(registry_.running(), "write in replay",
+                  "it writes guest memory in a replay, which from now on need not follow the recording");
+    return true;
+  }
+  if (instrumentation_->inside_instruction()) {
+    complain_once(registry_.running(), "write while recording",
+                  "guest memory cannot be written from a memory or exception callback while recording: the "
+                  "instruction is not complete. Write it in a block or instruction callback");
+    return false;
+  }
+  if (hooks_.plugin_writes) hooks_.plugin_writes(InsnCount(instrumentation_->current_count()));
+  return true;
+}
+
+void PluginHost::plugin_write_ends() {
+  if (hooks_.plugin_writes) hooks_.plugin_writes(std::nullopt);
+}
+
 // ---- command line
 
 Status PluginHost::add_plugins(std::string_view list) {

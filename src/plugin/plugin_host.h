@@ -46,6 +46,8 @@ struct MachineHooks {
   std::function<std::optional<RrMode>()> rr_requested;  // a request that waits
   std::function<std::string()> rr_name;                 // of the recording made or replayed
   std::function<uint64_t()> replay_total;               // its length in instructions, when replaying
+  // A plugin writes RAM at this count (recorded as such), until it is called with nothing.
+  std::function<void(std::optional<InsnCount> at)> plugin_writes;
 };
 
 // Leaves init_plugin: its arguments had problems, which are noted.
@@ -131,6 +133,9 @@ class PluginHost {
   // One line on stderr. The second: once per plugin and subject.
   static void complain(const Plugin* plugin, std::string_view message);
   void complain_once(const Plugin* plugin, std::string_view subject, std::string_view message);
+  // Around a plugin's write to RAM. False: it must not be, and the plugin is told.
+  [[nodiscard]] bool plugin_write_begins();
+  void plugin_write_ends();
   bool flush_requested = false;  // panda_do_flush_tb
   bool break_requested = false;  // panda_do_break_exec
   void request_flush();

@@ -35,6 +35,7 @@ enum KindIndex : size_t {
 
 constexpr uint32_t kRegisterKinds = 4;
 constexpr uint8_t kEndReasons = 7;
+constexpr uint8_t kSerialKinds = 3;
 
 void put(ByteWriter& w, const snapshot::Hash128& h) {
   w.u64(h.low);
@@ -49,6 +50,22 @@ void put(ByteWriter& w, const MmioRead& e) {
   w.varint(e.address.value);
   w.u8(e.size);
   w.varint(e.value);
+}
+void put(ByteWriter& w, const UnassignedRead& e) {
+  w.varint(e.address.value);
+  w.u8(e.size);
+  w.varint(e.value);
+}
+void put(ByteWriter& w, const UnassignedWrite& e) {
+  w.varint(e.address.value);
+  w.u8(e.size);
+}
+void put(ByteWriter& w, const Serial& e) {
+  w.u8(static_cast<uint8_t>(e.traffic.kind));
+  w.varint(e.traffic.port);
+  w.u8(e.traffic.slot);
+  w.u8(e.traffic.value);
+  w.u8(e.in_access);
 }
 void put(ByteWriter& w, const RegisterRead& e) {
   w.varint(static_cast<uint32_t>(e.kind));
@@ -67,6 +84,11 @@ void put(ByteWriter& w, const ClockAdjust& e) {
   w.u8(e.in_access);
 }
 void put(ByteWriter& w, const Dma& e) {
+  w.varint(e.address.value);
+  w.u8(e.in_access);
+  w.string({reinterpret_cast<const char*>(e.bytes.data()), e.bytes.size()});
+}
+void put(ByteWriter& w, const PluginWrite& e) {
   w.varint(e.address.value);
   w.u8(e.in_access);
   w.string({reinterpret_cast<const char*>(e.bytes.data()), e.bytes.size()});
@@ -109,6 +131,28 @@ bool get(ByteReader& r, MmioRead& e) {
   e.value = r.varint();
   return access_size(e.size);
 }
+bool get(ByteReader& r, UnassignedRead& e) {
+  e.address = GuestPhysAddr(r.varint());
+  e.size = r.u8();
+  e.value = r.varint();
+  return access_size(e.size);
+}
+bool get(ByteReader& r, UnassignedWrite& e) {
+  e.address = GuestPhysAddr(r.varint());
+  e.size = r.u8();
+  return access_size(e.size);
+}
+bool get(ByteReader& r, Serial& e) {
+  const uint8_t kind = r.u8();
+  const uint64_t port = r.varint();
+  bool valid = kind < kSerialKinds && port <= 0xffff;
+  e.traffic.kind = static_cast<SerialTraffic::Kind>(kind);
+  e.traffic.port = static_cast<uint16_t>(port);
+  e.traffic.slot = r.u8();
+  e.traffic.value = r.u8();
+  e.in_access = boolean(r, valid);
+  return valid;
+}
 bool get_register(ByteReader& r, OutsideRegister& kind, uint32_t& index) {
   const uint64_t k = r.varint();
   const uint64_t i = r.varint();
@@ -137,6 +181,14 @@ bool get(ByteReader& r, ClockAdjust& e) {
   return valid;
 }
 bool get(ByteReader& r, Dma& e) {
+  bool valid = true;
+  e.address = GuestPhysAddr(r.varint());
+  e.in_access = boolean(r, valid);
+  const std::string bytes = r.string();
+  e.bytes.assign(bytes.begin(), bytes.end());
+  return valid;
+}
+bool get(ByteReader& r, PluginWrite& e) {
   bool valid = true;
   e.address = GuestPhysAddr(r.varint());
   e.in_access = boolean(r, valid);
@@ -180,6 +232,15 @@ std::string_view name_of(OutsideRegister kind) {
   return "?";
 }
 
+std::string_view name_of(SerialTraffic::Kind kind) {
+  switch (kind) {
+    case SerialTraffic::Kind::Received: return "received";
+    case SerialTraffic::Kind::Read: return "read";
+    case SerialTraffic::Kind::Sent: return "sent";
+  }
+  return "?";
+}
+
 struct Describe {
   std::string operator()(const PortRead& e) const {
     return fmt::format("port {:#06x} size {} value {:#x}", e.port, e.size, e.value);
@@ -199,6 +260,19 @@ struct Describe {
     return fmt::format("offset {} ns{}", static_cast<int64_t>(e.offset_ns), e.in_access ? " in access" : "");
   }
   std::string operator()(const Dma& e) const {
+    return fmt::format("address {:#x} bytes {}{}", e.address.value, e.bytes.size(), e.in_access ? " in access" : "");
+  }
+  std::string operator()(const UnassignedRead& e) const {
+    return fmt::format("address {:#x} size {} value {:#x}", e.address.value, e.size, e.value);
+  }
+  std::string operator()(const UnassignedWrite& e) const {
+    return fmt::format("address {:#x} size {}", e.address.value, e.size);
+  }
+  std::string operator()(const Serial& e) const {
+    return fmt::format("port {:#06x} {} {:#04x} slot {}{}", e.traffic.port, name_of(e.traffic.kind), e.traffic.value,
+                       e.traffic.slot, e.in_access ? " in access" : "");
+  }
+  std::string operator()(const PluginWrite& e) const {
     return fmt::format("address {:#x} bytes {}{}", e.address.value, e.bytes.size(), e.in_access ? " in access" : "");
   }
   std::string operator()(const StateCheck& e) const { return fmt::format("registers {}", e.registers.hex()); }
@@ -229,6 +303,8 @@ std::string_view kind_help(size_t kind) { return kKinds.at(kind).help; }
 bool is_async(const EventBody& body) {
   if (const auto* dma = std::get_if<Dma>(&body)) return !dma->in_access;
   if (const auto* clock = std::get_if<ClockAdjust>(&body)) return !clock->in_access;
+  if (const auto* serial = std::get_if<Serial>(&body)) return !serial->in_access;
+  if (const auto* write = std::get_if<PluginWrite>(&body)) return !write->in_access;
   return kKinds[body.index()].async;
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/types.h"
 #include "memory/outside.h"
+#include "memory/serial_traffic.h"
 #include "snapshot/bytes.h"
 #include "snapshot/digest.h"
 
@@ -56,6 +57,29 @@ struct Dma {
   std::vector<uint8_t> bytes;
 };
 
+// As MmioRead, where no device is.
+struct UnassignedRead {
+  GuestPhysAddr address;
+  uint8_t size = 0;
+  uint64_t value = 0;
+};
+
+struct UnassignedWrite {
+  GuestPhysAddr address;
+  uint8_t size = 0;
+};
+
+struct Serial {
+  SerialTraffic traffic;
+  bool in_access = false;
+};
+
+struct PluginWrite {
+  GuestPhysAddr address;
+  bool in_access = false;
+  std::vector<uint8_t> bytes;
+};
+
 struct StateCheck {
   snapshot::Hash128 registers;
   std::string registers_text;  // for the report of a difference
@@ -71,7 +95,8 @@ struct End {
 };
 
 using EventBody =
-    std::variant<PortRead, MmioRead, RegisterRead, RegisterWrite, Interrupt, ClockAdjust, Dma, StateCheck, End>;
+    std::variant<PortRead, MmioRead, RegisterRead, RegisterWrite, Interrupt, ClockAdjust, Dma, StateCheck,
+                 UnassignedRead, UnassignedWrite, Serial, PluginWrite, End>;
 
 struct Event {
   InsnCount count;

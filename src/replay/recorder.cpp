@@ -88,8 +88,18 @@ void Recorder::note_clock() {
 }
 
 void Recorder::dma_written(GuestPhysAddr address, std::span<const uint8_t> bytes) {
+  if (plugin_write_at_) {
+    log_->append({*plugin_write_at_, PluginWrite{address, in_access_, {bytes.begin(), bytes.end()}}});
+    return;
+  }
   note_clock();
   log(Dma{address, in_access_, {bytes.begin(), bytes.end()}});
+}
+
+void Recorder::serial_traffic(const SerialTraffic& traffic) {
+  if (ended_) return;
+  note_clock();
+  log(Serial{traffic, in_access_});
 }
 
 // Runs a device access; what it does to the clock and to RAM belongs to the access.
@@ -116,8 +126,11 @@ void Recorder::port_write(uint16_t port, unsigned size, uint64_t value) {
 }
 
 uint64_t Recorder::mmio_read(GuestPhysAddr address, unsigned size) {
+  const bool assigned = live_.mmio_assigned(address, size);
   const uint64_t value = in_access([&] { return live_.mmio_read(address, size); });
-  if (!ended_) log(MmioRead{address, static_cast<uint8_t>(size), value});
+  if (ended_) return value;
+  if (assigned) log(MmioRead{address, static_cast<uint8_t>(size), value});
+  else log(UnassignedRead{address, static_cast<uint8_t>(size), value});
   return value;
 }
 
@@ -126,6 +139,7 @@ void Recorder::mmio_write(GuestPhysAddr address, unsigned size, uint64_t value) 
     live_.mmio_write(address, size, value);
     return 0;
   });
+  if (!ended_ && !live_.mmio_assigned(address, size)) log(UnassignedWrite{address, static_cast<uint8_t>(size)});
 }
 
 std::optional<uint64_t> Recorder::register_read(OutsideRegister kind, uint32_t index) {

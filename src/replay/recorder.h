@@ -12,7 +12,7 @@
 
 namespace panda::replay {
 
-class Recorder final : public Outside, private DmaObserver {
+class Recorder final : public Outside, public SerialObserver, private DmaObserver {
  public:
   // Between two instructions: writes NAME-rr-snp and opens NAME-rr-nondet.log. Refuses where one exists.
   // flush_ns: the log is written out when so much guest time has passed, so that a recording that is
@@ -33,10 +33,16 @@ class Recorder final : public Outside, private DmaObserver {
   [[nodiscard]] uint64_t log_bytes() const { return log_->size_bytes(); }
   [[nodiscard]] const snapshot::StateDigest& final_digest() const { return final_digest_; }
 
+  // Until it is called with nothing: RAM is written by a plugin, at that count.
+  void plugin_writes(std::optional<InsnCount> at) { plugin_write_at_ = at; }
+  // What passes through the serial ports of `live`.
+  void serial_traffic(const SerialTraffic& traffic) override;
+
   uint64_t port_read(uint16_t port, unsigned size) override;
   void port_write(uint16_t port, unsigned size, uint64_t value) override;
   uint64_t mmio_read(GuestPhysAddr address, unsigned size) override;
   void mmio_write(GuestPhysAddr address, unsigned size, uint64_t value) override;
+  bool mmio_assigned(GuestPhysAddr address, unsigned size) override { return live_.mmio_assigned(address, size); }
   std::optional<uint64_t> register_read(OutsideRegister kind, uint32_t index) override;
   bool register_write(OutsideRegister kind, uint32_t index, uint64_t value) override;
   InsnCount next_event(InsnCount now) override;
@@ -64,6 +70,7 @@ class Recorder final : public Outside, private DmaObserver {
   uint64_t clock_offset_ns_;
   uint64_t flush_ns_;
   VirtualNs last_flush_;
+  std::optional<InsnCount> plugin_write_at_;
   bool in_access_ = false;
   bool ended_ = false;
   snapshot::StateDigest final_digest_;

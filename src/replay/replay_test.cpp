@@ -32,8 +32,13 @@ class RandomOutside final : public Outside {
   void port_write(uint16_t, unsigned, uint64_t) override {
     if (random_() % 4 == 0) dma();
   }
-  uint64_t mmio_read(GuestPhysAddr, unsigned) override { return random_(); }
+  uint64_t mmio_read(GuestPhysAddr, unsigned) override {
+    if (random_() % 4 == 0) serial(SerialTraffic::Kind::Read);
+    return random_();
+  }
+  bool mmio_assigned(GuestPhysAddr address, unsigned) override { return (address.value & 0x30) != 0; }
   void mmio_write(GuestPhysAddr, unsigned, uint64_t) override {
+    if (random_() % 4 == 0) serial(SerialTraffic::Kind::Sent);
     if (random_() % 4 == 0) m_.clock.set_offset_ns(m_.clock.offset_ns() + random_() % 1000);
   }
   std::optional<uint64_t> register_read(OutsideRegister, uint32_t) override {
@@ -49,6 +54,7 @@ class RandomOutside final : public Outside {
     due_ = now + 1 + random_() % 40;
     if (random_() % 2 == 0) m_.clock.set_offset_ns(m_.clock.offset_ns() - 500 + random_() % 100000);
     if (random_() % 3 == 0) dma();
+    if (random_() % 3 == 0) serial(SerialTraffic::Kind::Received);
     if (random_() % 2 == 0) pending_ = true;
   }
   bool interrupt_pending() override { return pending_; }
@@ -64,7 +70,16 @@ class RandomOutside final : public Outside {
   }
   bool stop_requested() override { return false; }
 
+  SerialObserver* observer = nullptr;
+  std::vector<SerialTraffic> traffic;  // that the observer saw
+
  private:
+  void serial(SerialTraffic::Kind kind) {
+    const SerialTraffic t{kind, 0x3f8, static_cast<uint8_t>(random_() % 16), static_cast<uint8_t>(random_())};
+    if (observer == nullptr) return;
+    observer->serial_traffic(t);
+    traffic.push_back(t);
+  }
   void dma() {
     const uint64_t data[2] = {random_(), random_()};
     m_.memory->write(GuestPhysAddr(0x400ff0 + random_() % 0x2000), data, 1 + random_() % 16);
@@ -113,7 +128,7 @@ void run(FakeMachine& m, Outside& outside, uint64_t until, const Hook& before_in
         case 2: got = outside.register_read(OutsideRegister::TaskPriority, 3).value_or(77); break;
         case 3: got = outside.register_write(OutsideRegister::X2Apic, 5, h) ? 5 : 6; break;
         case 4: outside.port_write(1, 1, h); break;
-        case 5: outside.mmio_write(GuestPhysAddr(1), 1, h); break;
+        case 5: outside.mmio_write(GuestPhysAddr(h >> 8 & 0x31), 1, h); break;
         case 6: got = m.clock.now(count()).value; break;
         case 7: m.memory->read(GuestPhysAddr(0x401000), &got, 8); break;
         case 8: halted = true; break;
@@ -132,6 +147,8 @@ struct Recorded {
   std::string name = directory / "r";
   snapshot::StateDigest digest;
   uint64_t end = 0;
+  std::vector<SerialTraffic> traffic;
+  std::vector<uint64_t> plugin_writes;  // counts
 
   explicit Recorded(unsigned seed = 3, uint64_t insns = 6000, bool ended = true) {
     FakeMachine m;
@@ -141,7 +158,17 @@ struct Recorded {
                                     {"fake", "fake", "", FakeMachine::kRamBytes,
                                      {m.memory->ranges().begin(), m.memory->ranges().end()}});
     EXPECT_TRUE(recorder.has_value()) << recorder.error().message;
-    run(m, **recorder, 1000 + insns);
+    live.observer = recorder->get();
+    std::mt19937_64 random(seed);
+    run(m, **recorder, 1000 + insns, [&](FakeMachine&) {
+      if (random() % 50 != 0) return;
+      const uint64_t data = random();
+      plugin_writes.push_back(m.cpu->completed());
+      (*recorder)->plugin_writes(InsnCount(m.cpu->completed()));
+      m.memory->write(GuestPhysAddr(0x400ff0 + random() % 0x2000), &data, 8);
+      (*recorder)->plugin_writes({});
+    });
+    traffic = live.traffic;
     end = m.cpu->completed();
     digest = snapshot::state_digest(m.frontend, *m.cpu, *m.memory);
     if (ended) {
@@ -156,7 +183,7 @@ struct Replayed {
   std::unique_ptr<Replayer> replayer;
 };
 
-Result<std::unique_ptr<Replayed>> replay(const std::string& name, const Hook& hook = {}) {
+Result<std::unique_ptr<Replayed>> replay(const std::string& name, const Hook& hook = {}, Replayer** made = nullptr) {
   auto r = std::make_unique<Replayed>();
   FakeMachine& m = r->machine;
   PANDA_TRY(auto reader, snapshot::SnapshotReader::open(snapshot_path(name)));
@@ -168,6 +195,7 @@ Result<std::unique_ptr<Replayed>> replay(const std::string& name, const Hook& ho
   PANDA_TRY(auto log, LogReader::open(log_path(name)));
   if (log->header().snapshot_id != reader.id()) return fail("the log belongs to another snapshot");
   r->replayer = std::make_unique<Replayer>(std::move(log), Line{*m.cpu, m.frontend, *m.memory, m.clock});
+  if (made != nullptr) *made = r->replayer.get();
   run(m, *r->replayer, 100000000, hook);
   return r;
 }
@@ -181,6 +209,59 @@ TEST(Replay, ReachesTheRecordedState) {
     EXPECT_EQ((*r)->machine.cpu->completed(), recorded.end);
     EXPECT_EQ((*r)->replayer->final_digest(), recorded.digest);
   }
+}
+
+// What an observer is shown is what happened, at the moment it did.
+TEST(Replay, ShowsDmaAndSerialTraffic) {
+  struct Seen final : ReplayObserver {
+    FakeMachine* machine = nullptr;
+    std::vector<SerialTraffic> traffic;
+    unsigned dma = 0, wrong = 0;
+    std::vector<uint8_t> before;
+    bool there(GuestPhysAddr address, std::span<const uint8_t> bytes) {
+      std::vector<uint8_t> memory(bytes.size());
+      machine->memory->read(address, memory.data(), memory.size());
+      return std::equal(bytes.begin(), bytes.end(), memory.begin());
+    }
+    void before_dma(GuestPhysAddr address, std::span<const uint8_t> bytes) override {
+      before.assign(bytes.begin(), bytes.end());
+      wrong += there(address, bytes) ? 1 : 0;  // random bytes: hardly ever there already
+    }
+    void after_dma(GuestPhysAddr address, std::span<const uint8_t> bytes) override {
+      dma++;
+      EXPECT_TRUE(there(address, bytes) && std::equal(bytes.begin(), bytes.end(), before.begin(), before.end()));
+    }
+    void serial_traffic(const SerialTraffic& t) override { traffic.push_back(t); }
+  } seen;
+  Recorded recorded(4);
+  bool set = false;
+  Replayer* replayer = nullptr;
+  const auto r = replay(recorded.name, [&](FakeMachine& m) {
+    seen.machine = &m;
+    if (!set) replayer->set_observer(&seen);
+    set = true;
+  }, &replayer);
+  ASSERT_TRUE(r.has_value());
+  EXPECT_EQ((*r)->replayer->outcome(), Outcome::Completed) << (*r)->replayer->report();
+  EXPECT_GT(seen.dma, 50u);
+  EXPECT_LT(seen.wrong, seen.dma / 10);
+  EXPECT_GT(recorded.traffic.size(), 50u);
+  EXPECT_EQ(seen.traffic, recorded.traffic);
+}
+
+TEST(Replay, PluginsWritesComeBackAtTheirCounts) {
+  Recorded recorded(6);
+  EXPECT_GT(recorded.plugin_writes.size(), 50u);
+  auto log = LogReader::open(log_path(recorded.name));
+  ASSERT_TRUE(log.has_value());
+  std::vector<uint64_t> counts;
+  for (;;) {
+    const auto event = (*log)->next();
+    ASSERT_TRUE(event.has_value());
+    if (!*event) break;
+    if (std::holds_alternative<PluginWrite>((*event)->body)) counts.push_back((*event)->count.value);
+  }
+  EXPECT_EQ(counts, recorded.plugin_writes);
 }
 
 TEST(Replay, TwoRecordingsOfTheSameRunAreTheSameBytes) {
@@ -274,7 +355,10 @@ TEST(Event, EveryKindSurvivesTheLog) {
       RegisterRead{OutsideRegister::X2Apic, 0x83f, std::nullopt}, RegisterRead{OutsideRegister::ApicBase, 0, 1},
       RegisterWrite{OutsideRegister::TscDeadline, 0, true}, Interrupt{0xef}, ClockAdjust{~uint64_t{0}, false},
       ClockAdjust{1, true}, Dma{GuestPhysAddr(0x1000), false, {1, 2, 3}}, Dma{GuestPhysAddr(0x1000), true, {}},
-      StateCheck{{1, 2}, "text"}, End{EndReason::PowerOff, {{1, 2}, {3, 4}, {5, 6, 7}}, "text"}};
+      UnassignedRead{GuestPhysAddr(0xd0000000), 4, 0xffffffff}, UnassignedWrite{GuestPhysAddr(0xd0000000), 4},
+      Serial{{SerialTraffic::Kind::Received, 0x3f8, 3, 'x'}, false},
+      Serial{{SerialTraffic::Kind::Sent, 0x2f8, 15, 'y'}, true}, PluginWrite{GuestPhysAddr(0x1000), false, {1, 2}},
+      PluginWrite{GuestPhysAddr(0x1000), true, {}}, StateCheck{{1, 2}, "text"}, End{EndReason::PowerOff, {{1, 2}, {3, 4}, {5, 6, 7}}, "text"}};
   snapshot::ByteWriter w;
   InsnCount last(10);
   for (const EventBody& b : bodies) encode({last + 1000, b}, last, w);
@@ -295,7 +379,7 @@ TEST(Event, RandomBytesAreDecodedOrRefused) {
   for (int i = 0; i < 200000; i++) {
     std::vector<uint8_t> bytes(random() % 64);
     for (uint8_t& b : bytes) b = static_cast<uint8_t>(random());
-    if (!bytes.empty()) bytes[0] = static_cast<uint8_t>(random() % 12);
+    if (!bytes.empty()) bytes[0] = static_cast<uint8_t>(random() % 16);
     snapshot::ByteReader r(bytes);
     InsnCount last;
     Event e;

@@ -50,13 +50,14 @@ void Replayer::diverge(const std::string& what) {
                      line_.count().value, line_.frontend.get_pc(line_.cpu), what, expected_next(), last_good_.value));
 }
 
-// Clock adjustments and DMA that a device made inside the access that the guest is making now.
+// What devices and plugins did inside the access that the guest is making now.
 void Replayer::apply_access_effects() {
   const InsnCount now = line_.count();
   while (at_front(now)) {
     const EventBody& body = queue_.front().body;
-    const bool inside = (std::holds_alternative<Dma>(body) || std::holds_alternative<ClockAdjust>(body)) && !is_async(body);
-    if (!inside) return;
+    const bool effect = std::holds_alternative<Dma>(body) || std::holds_alternative<ClockAdjust>(body) ||
+                        std::holds_alternative<Serial>(body) || std::holds_alternative<PluginWrite>(body);
+    if (!effect || is_async(body)) return;
     pop();
     apply(taken_);
   }
@@ -86,8 +87,23 @@ uint64_t Replayer::port_read(uint16_t port, unsigned size) {
   return e->value;
 }
 
+// One event answers an access; where there was no device it says so.
+bool Replayer::mmio_assigned(GuestPhysAddr, unsigned) {
+  if (outcome_ != Outcome::Running) return true;
+  apply_access_effects();
+  if (!at_front(line_.count())) return true;
+  const EventBody& body = queue_.front().body;
+  return !std::holds_alternative<UnassignedRead>(body) && !std::holds_alternative<UnassignedWrite>(body);
+}
+
 uint64_t Replayer::mmio_read(GuestPhysAddr address, unsigned size) {
-  const auto* e = take<MmioRead>("the guest reads device memory");
+  return mmio_assigned(address, size) ? answer_load<MmioRead>(address, size)
+                                      : answer_load<UnassignedRead>(address, size);
+}
+
+template <typename T>
+uint64_t Replayer::answer_load(GuestPhysAddr address, unsigned size) {
+  const auto* e = take<T>("the guest reads device memory");
   if (e == nullptr) return 0;
   if (e->address != address || e->size != size) {
     diverge(fmt::format("the guest reads device memory at {:#x} size {}, recorded was {}", address.value, size,
@@ -122,7 +138,15 @@ bool Replayer::register_write(OutsideRegister kind, uint32_t index, uint64_t) {
 
 // What the guest writes leaves the machine; only what came back matters.
 void Replayer::port_write(uint16_t, unsigned, uint64_t) { apply_access_effects(); }
-void Replayer::mmio_write(GuestPhysAddr, unsigned, uint64_t) { apply_access_effects(); }
+void Replayer::mmio_write(GuestPhysAddr address, unsigned size, uint64_t) {
+  apply_access_effects();
+  if (outcome_ != Outcome::Running || mmio_assigned(address, size)) return;
+  const auto* e = take<UnassignedWrite>("the guest writes where no device is");
+  if (e != nullptr && (e->address != address || e->size != size)) {
+    diverge(fmt::format("the guest writes at {:#x} size {}, where no device is; recorded was {}", address.value, size,
+                        describe(*e)));
+  }
+}
 
 InsnCount Replayer::next_event(InsnCount now) {
   if (outcome_ != Outcome::Running) return now;
@@ -160,15 +184,24 @@ void Replayer::apply(const Event& event) {
   if (const auto* clock = std::get_if<ClockAdjust>(&event.body)) {
     line_.clock.set_offset_ns(clock->offset_ns);
   } else if (const auto* dma = std::get_if<Dma>(&event.body)) {
-    if (!line_.memory.write(dma->address, dma->bytes.data(), dma->bytes.size())) {
-      finish(Outcome::Damaged, fmt::format("{}: DMA to {:#x}, where this machine has no RAM", log_->path(),
-                                           dma->address.value));
-    }
+    if (observer_ != nullptr) observer_->before_dma(dma->address, dma->bytes);
+    write_ram(dma->address, dma->bytes, "DMA to");
+    if (observer_ != nullptr) observer_->after_dma(dma->address, dma->bytes);
+  } else if (const auto* write = std::get_if<PluginWrite>(&event.body)) {
+    write_ram(write->address, write->bytes, "a plugin's write at");
+  } else if (const auto* serial = std::get_if<Serial>(&event.body)) {
+    if (observer_ != nullptr) observer_->serial_traffic(serial->traffic);
   } else if (const auto* check = std::get_if<StateCheck>(&event.body)) {
     check_state(*check);
   } else if (const auto* end = std::get_if<End>(&event.body)) {
     check_end(*end);
   }
+}
+
+void Replayer::write_ram(GuestPhysAddr address, const std::vector<uint8_t>& bytes, std::string_view what) {
+  if (line_.memory.write(address, bytes.data(), bytes.size())) return;
+  finish(Outcome::Damaged,
+         fmt::format("{}: {} {:#x}, where this machine has no RAM", log_->path(), what, address.value));
 }
 
 void Replayer::check_state(const StateCheck& check) {

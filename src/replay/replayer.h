@@ -10,6 +10,7 @@
 #include "memory/outside.h"
 #include "replay/line.h"
 #include "replay/log.h"
+#include "replay/replay_observer.h"
 
 namespace panda::replay {
 
@@ -35,10 +36,13 @@ class Replayer final : public Outside {
   // The engine left its run loop for `why` (CPU shutdown, nothing to wake it): that must be the end.
   void cpu_stopped(std::string_view why);
 
+  void set_observer(ReplayObserver* observer) { observer_ = observer; }  // may be null
+
   uint64_t port_read(uint16_t port, unsigned size) override;
   void port_write(uint16_t port, unsigned size, uint64_t value) override;
   uint64_t mmio_read(GuestPhysAddr address, unsigned size) override;
   void mmio_write(GuestPhysAddr address, unsigned size, uint64_t value) override;
+  bool mmio_assigned(GuestPhysAddr address, unsigned size) override;
   std::optional<uint64_t> register_read(OutsideRegister kind, uint32_t index) override;
   bool register_write(OutsideRegister kind, uint32_t index, uint64_t value) override;
   InsnCount next_event(InsnCount now) override;
@@ -55,6 +59,9 @@ class Replayer final : public Outside {
   void apply_access_effects();
   template <typename T>
   const T* take(const std::string& question);
+  template <typename T>
+  uint64_t answer_load(GuestPhysAddr address, unsigned size);
+  void write_ram(GuestPhysAddr address, const std::vector<uint8_t>& bytes, std::string_view what);
   void apply(const Event& event);
   void check_state(const StateCheck& check);
   void check_end(const End& end);
@@ -64,6 +71,7 @@ class Replayer final : public Outside {
 
   std::unique_ptr<LogReader> log_;
   Line line_;
+  ReplayObserver* observer_ = nullptr;
   std::deque<Event> queue_;
   std::deque<InsnCount> async_;  // counts of the asynchronous events in queue_
   Event taken_;

@@ -49,7 +49,7 @@ void set(Frame& f, const Step& s) noexcept { copy_value(f.state + s.imm, &f.reg(
 void load(Frame& f, const Step& s) noexcept {
   if (f.cpu->exact != 0) f.leave_guest_fp();  // it may reach a device
   Reg v;
-  if (!load_guest(*f.cpu, f.arg(s, 0), ir::size_bytes(s.type), ir::MemInfo::unpack(s.imm), &v)) {
+  if (!load_unreported(*f.cpu, f.arg(s, 0), ir::size_bytes(s.type), ir::MemInfo::unpack(s.imm), &v)) {
     return f.leave(exec::Exit::Request, f.insn);
   }
   f.define(s, v);
@@ -58,7 +58,7 @@ void load(Frame& f, const Step& s) noexcept {
 void store(Frame& f, const Step& s) noexcept {
   if (f.cpu->exact != 0) f.leave_guest_fp();
   const Reg v = f.reg(s, 1);
-  if (!store_guest(*f.cpu, f.arg(s, 0), ir::size_bytes(s.type), ir::MemInfo::unpack(s.imm), &v)) {
+  if (!store_unreported(*f.cpu, f.arg(s, 0), ir::size_bytes(s.type), ir::MemInfo::unpack(s.imm), &v)) {
     f.leave(exec::Exit::Request, f.insn);
   }
 }

@@ -134,7 +134,7 @@ void arithmetic(Frame& f, const Step& s, Binary run) {
 bool read(Frame& f, const Step& s, unsigned address, Reg& out) {
   if (f.cpu->exact != 0) f.leave_guest_fp();  // it may reach a device
   const unsigned size = ir::size_bytes(static_cast<ir::F80Format>(s.aux));
-  if (load_guest(*f.cpu, f.arg(s, address), size, ir::MemInfo::unpack(s.imm), &out)) return true;
+  if (load_unreported(*f.cpu, f.arg(s, address), size, ir::MemInfo::unpack(s.imm), &out)) return true;
   f.leave(exec::Exit::Request, f.insn);
   return false;
 }
@@ -171,7 +171,7 @@ void f80_store(Frame& f, const Step& s) noexcept {
   if (f.cpu->exact != 0) f.leave_guest_fp();
   const unsigned size = ir::size_bytes(static_cast<ir::F80Format>(s.aux));
   const Run r = kStores[s.aux](control(f), f.reg(s, 1), f.reg(s, 1));
-  if (!store_guest(*f.cpu, f.arg(s, 0), size, ir::MemInfo::unpack(s.imm), &r.value)) {
+  if (!store_unreported(*f.cpu, f.arg(s, 0), size, ir::MemInfo::unpack(s.imm), &r.value)) {
     return f.leave(exec::Exit::Request, f.insn);
   }
   take(f, r.status, kC1);

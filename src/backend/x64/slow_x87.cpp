@@ -82,11 +82,11 @@ extern "C" uint32_t panda_x64_slow_x87(void* state, const uint8_t* resume, SaveA
   if (x87.kind == X87Access::Guard) {
     reinterpret_cast<ir::GuardFailed>(h.constant)(state, h.unit->insns[h.insn].pc);
   } else if (x87.kind == X87Access::Load) {
-    load_guest(cpu, address, h.size, info, data);
+    load_unreported(cpu, address, h.size, info, data);
   } else {
     convert(save->x87 + kRegistersAt + x87.st * kRegisterBytes, word_at(save->x87 + kControlAt),
             static_cast<ir::F80Format>(x87.format), data);
-    store_guest(cpu, address, h.size, info, data);
+    store_unreported(cpu, address, h.size, info, data);
   }
   if (cpu.exit_request == 0) {
     if (cpu.memory->fills() != fills) {  // the pointers of access groups, as in panda_x64_slow_access

@@ -89,4 +89,15 @@ void InsnContext::store(const Memory& m, Value v, unsigned align) {
   b.store(m.linear, v, mem_info(v.type, false, align));
 }
 
+std::array<Value, 2> InsnContext::load(const Memory& low, Type low_type, const Memory& high, Type high_type,
+                                       bool for_write, unsigned align) {
+  return b.load_parts({low_type, high_type}, low.linear, high.linear, mem_info(low_type, for_write, align),
+                      mem_info(high_type, for_write, 0));
+}
+
+void InsnContext::store(const Memory& low, Value low_data, const Memory& high, Value high_data, unsigned align) {
+  b.store_parts(low.linear, low_data, high.linear, high_data, mem_info(low_data.type, false, align),
+                mem_info(high_data.type, false, 0));
+}
+
 }  // namespace panda::x86

@@ -88,6 +88,10 @@ class InsnContext {
   // align: required alignment in bytes (16 for MOVAPS); 0: the AC rules apply.
   Value load(const Memory& m, Type type, bool for_write = false, unsigned align = 0);
   void store(const Memory& m, Value v, unsigned align = 0);
+  // One access in two ops, `high` being the rest behind `low`. align: as above, of the whole.
+  std::array<Value, 2> load(const Memory& low, Type low_type, const Memory& high, Type high_type,
+                            bool for_write = false, unsigned align = 0);
+  void store(const Memory& low, Value low_data, const Memory& high, Value high_data, unsigned align = 0);
 
   // --- operands: a general register, memory or an immediate, at the operand's own size
   Value read(const ZydisDecodedOperand& op);

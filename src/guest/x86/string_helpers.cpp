@@ -41,6 +41,8 @@ class RepeatedString {
     uint64_t done = 0;
     bool stopped = false;  // the repeat condition failed: complete
     bool left = false;     // a fault, or an exact unit is needed
+    const bool reported = context.accesses != nullptr;  // registers and count are right at each access
+    const uint64_t first = cpu_.s().rr_guest_instr_count;
     while (done < std::min(remaining, allowed) && !stopped) {
       const uint64_t limit = std::min(remaining, allowed) - done;
       const uint64_t n = op_.one_only ? 0 : chunk(limit, stopped);
@@ -54,6 +56,10 @@ class RepeatedString {
       }
       done += 1;
       stopped = condition_failed();
+      if (reported) {
+        commit(remaining - done);
+        cpu_.s().rr_guest_instr_count = first + done;
+      }
     }
     if (done != 0) commit(remaining - done);
     if (done != 0 && !stopped && done < remaining) between_iterations(cpu_.s());
@@ -193,7 +199,7 @@ class RepeatedString {
 
   // Up to `limit` iterations on host memory. 0: go by element (or the exit request is set).
   uint64_t chunk(uint64_t limit, bool& stopped) {
-    if ((cpu_.s().hflags & kModeAc) != 0) return 0;
+    if ((cpu_.s().hflags & kModeAc) != 0 || cpu_.context().accesses != nullptr) return 0;
     uint64_t n = limit;
     if (uses_source()) n = std::min(n, room(op_.seg, source_offset()));
     if (uses_destination()) n = std::min(n, room(R_ES, destination_offset()));

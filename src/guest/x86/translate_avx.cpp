@@ -54,8 +54,9 @@ Memory behind(InsnContext& x, const Memory& m, unsigned bytes) {
 Wide read_wide(InsnContext& x, const ZydisDecodedOperand& op, bool wide, unsigned align) {
   if (!is_memory(op)) return get_wide(x, op, wide);
   const Memory m = x.address(op, wide ? 32 : 16, false);
-  const Value low = x.load(m, Type::V128, false, align);
-  return {low, wide ? x.load(behind(x, m, 16), Type::V128) : Value{}};
+  if (!wide) return {x.load(m, Type::V128, false, align), Value{}};
+  const auto [low, high] = x.load(m, Type::V128, behind(x, m, 16), Type::V128, false, align);
+  return {low, high};
 }
 
 void store_wide(InsnContext& x, const ZydisDecodedOperand& op, Wide v, unsigned align) {
@@ -63,8 +64,8 @@ void store_wide(InsnContext& x, const ZydisDecodedOperand& op, Wide v, unsigned 
   const Memory m = x.address(op, wide ? 32 : 16, true);
   // Aligned, the halves lie on one page: where the first can be stored the second can.
   if (wide && align != 32) x.call(kAvxProbeStore, {m.linear, x.b.i32(32)});
-  x.store(m, v.low, align);
-  if (wide) x.store(behind(x, m, 16), v.high);
+  if (wide) x.store(m, v.low, behind(x, m, 16), v.high, align);
+  else x.store(m, v.low, align);
 }
 
 Value read_part(InsnContext& x, const ZydisDecodedOperand& op, unsigned bytes) {

@@ -126,7 +126,8 @@ InsnEnd translate_not(InsnContext& x) {
 
 // CLFLUSH, CLFLUSHOPT, CLWB: checked as a byte load, no cache to write back.
 InsnEnd translate_clflush(InsnContext& x) {
-  (void)x.load(x.address(x.ops[0], 1, false), Type::I8);
+  const ir::MemInfo info = x.mem_info(Type::I8, false, 0);
+  (void)x.b.emit(ir::Op::load, Type::I8, {x.address(x.ops[0], 1, false).linear}, info.pack());  // no data: not reported
   return InsnEnd::Next;
 }
 

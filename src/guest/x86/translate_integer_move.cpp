@@ -126,13 +126,12 @@ InsnEnd translate_cmpxchg16b(InsnContext& x) {
   ir::Builder& b = x.b;
   const Memory low_at = x.address(x.ops[0], 16, true);
   // The alignment check makes the 16 bytes lie in one page: the second half faults like the first.
-  const Value low = x.load(low_at, Type::I64, true, 16);
   const Memory high_at{b.add(low_at.linear, b.i64(8))};
-  const Value high = x.load(high_at, Type::I64, true);
+  const auto [low, high] = x.load(low_at, Type::I64, high_at, Type::I64, true, 16);
   const Value equal =
       b.and_(b.icmp(Cond::Eq, low, x.reg(R_EAX, Type::I64)), b.icmp(Cond::Eq, high, x.reg(R_EDX, Type::I64)));
-  x.store(low_at, b.select(equal, x.reg(R_EBX, Type::I64), low));
-  x.store(high_at, b.select(equal, x.reg(R_ECX, Type::I64), high));
+  x.store(low_at, b.select(equal, x.reg(R_EBX, Type::I64), low), high_at,
+          b.select(equal, x.reg(R_ECX, Type::I64), high));
   x.set_reg(R_EAX, b.select(equal, x.reg(R_EAX, Type::I64), low));
   x.set_reg(R_EDX, b.select(equal, x.reg(R_EDX, Type::I64), high));
   set_zf_only(x, equal);

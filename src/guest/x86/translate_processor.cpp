@@ -55,8 +55,7 @@ InsnEnd translate_invpcid(InsnContext& x) {
   if (x.cpl() != 0) return fault(x, kGP);
   const Value type = x.b.zext(Type::I64, x.read(x.ops[0]));
   const Memory m = x.address(x.ops[1], 16, false);
-  const Value low = x.load(m, Type::I64);
-  const Value high = x.load({x.b.add(m.linear, x.b.i64(8))}, Type::I64);
+  const auto [low, high] = x.load(m, Type::I64, {x.b.add(m.linear, x.b.i64(8))}, Type::I64);
   x.call(kInvpcid, {type, low, high});
   return x.end_dispatch();
 }

@@ -79,7 +79,8 @@ InsnEnd translate_enter(InsnContext& x) {
   }
   // The stack must be writable where it will begin (SDM vol. 2, ENTER).
   const Value final_sp = below(sp, uint64_t{bytes} * pushed + allocated);
-  (void)x.load(x.segment_address(R_SS, final_sp, bytes, true), type, true);
+  const ir::MemInfo probe = x.mem_info(type, true, 0);  // no access of the instruction: not reported
+  (void)b.emit(ir::Op::load, type, {x.segment_address(R_SS, final_sp, bytes, true).linear}, probe.pack());
   // BP takes the frame pointer at the operand size, or the stack's where that is narrower.
   x.set_reg(R_EBP, !x.is64() && ir::size_bytes(type) < ir::size_bytes(stack) ? b.trunc(type, frame_sp) : frame_sp);
   x.set_stack_pointer(final_sp);

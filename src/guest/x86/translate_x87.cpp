@@ -297,8 +297,7 @@ InsnEnd fld(InsnContext& x) {
     X87<"x87_fld_f64", &x87::fld_f64>::call(x, {x.load(x.address(*m), Type::I64)});
   } else {
     const Memory at = x.address(*m, 10, false);
-    const Value low = x.load(at, Type::I64);
-    const Value high = x.load(Memory{x.b.add(at.linear, x.b.i64(8))}, Type::I16);
+    const auto [low, high] = x.load(at, Type::I64, Memory{x.b.add(at.linear, x.b.i64(8))}, Type::I16);
     X87<"x87_fld_f80", &x87::fld_f80>::call(x, {low, x.b.zext(Type::I32, high)});
   }
   return done(x);
@@ -320,8 +319,7 @@ InsnEnd fild(InsnContext& x) {
 InsnEnd fbld(InsnContext& x) {
   if (!x87_ready(x)) return InsnEnd::Closed;
   const Memory at = x.address(*memory_operand(x), 10, false);
-  const Value low = x.load(at, Type::I64);
-  const Value high = x.load(Memory{x.b.add(at.linear, x.b.i64(8))}, Type::I16);
+  const auto [low, high] = x.load(at, Type::I64, Memory{x.b.add(at.linear, x.b.i64(8))}, Type::I16);
   X87<"x87_fbld", &x87::fbld>::call(x, {low, x.b.zext(Type::I32, high)});
   moved(x, -1);
   return done(x);

@@ -299,6 +299,13 @@ void stored(void* state, uint32_t pop) noexcept {
   if (pop != 0) f.pop();
 }
 
+static bool write_wide(Cpu cpu, uint64_t address, const StoreRun& r) noexcept {
+  uint8_t image[10];
+  std::memcpy(image, &r.low, 8);
+  std::memcpy(image + 8, &r.high, 2);
+  return store_guest(cpu.context(), address, sizeof image, ir::MemInfo{.mode = cpu.mode()}, image);
+}
+
 void store_checked(void* state, uint64_t address, uint32_t kind) noexcept {
   if (fpu_pending(state)) return;
   const Fpu f(state);
@@ -325,8 +332,8 @@ void store_checked(void* state, uint64_t address, uint32_t kind) noexcept {
   bool ok;
   if (word) ok = write_linear(cpu, address, cpu.mode(), static_cast<uint16_t>(r.low));
   else if (dword) ok = write_linear(cpu, address, cpu.mode(), static_cast<uint32_t>(r.low));
-  else ok = write_linear(cpu, address, cpu.mode(), r.low);
-  if (ok && wide) ok = write_linear(cpu, address + 8, cpu.mode(), r.high);
+  else if (!wide) ok = write_linear(cpu, address, cpu.mode(), r.low);
+  else ok = write_wide(cpu, address, r);
   if (!ok) return;
   (void)f.commit(r.status);
   if (r.status & kFpSF) f.raise_flags(kFpSF);

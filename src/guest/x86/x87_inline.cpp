@@ -82,6 +82,7 @@ void name_f80_slots(InsnContext& x) {
 }
 
 bool may_guard(const InsnContext& x) {
+  if (x.b.access_hook() != nullptr) return false;  // F80 ops do not report their accesses
   return x.x87 != nullptr && x.x87->guess && !x.request.exact && x.mode(kModeFpuFlat) && x.x87->misses != nullptr &&
          !x.x87->misses->hopeless(x.pc());
 }

@@ -125,8 +125,8 @@ void rr_quit_cpu_loop(void) { api::request_break(); }
 // In callbacks the program counter is exact in any case.
 void panda_enable_precise_pc(void) {}
 void panda_disable_precise_pc(void) {}
-void panda_enable_memcb(void) { api::not_there_yet("memcb", "memory callbacks do not fire in this version"); }
-void panda_disable_memcb(void) {}
+void panda_enable_memcb(void) { api::set_memory_callbacks(true); }
+void panda_disable_memcb(void) { api::set_memory_callbacks(false); }
 void panda_disable_tb_chaining(void) { api::set_chaining(false); }
 void panda_enable_tb_chaining(void) { api::set_chaining(true); }
 

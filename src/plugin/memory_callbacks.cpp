@@ -1,0 +1,277 @@
+#include "plugin/memory_callbacks.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/host_fp.h"
+#include "base/types.h"
+#include "memory/guest_memory.h"
+#include "memory/mmu.h"
+#include "plugin/instrumentation.h"
+
+namespace panda::plugin {
+
+using ir::Op;
+using ir::Type;
+using ir::Value;
+
+MemoryCallbacks::MemoryCallbacks(Instrumentation& instrumentation, VcpuContext& cpu, const Target& target,
+                                 CallbackRegistry& registry)
+    : instrumentation_(instrumentation), cpu_(cpu), target_(target), registry_(registry) {}
+
+MemoryCallbacks::~MemoryCallbacks() {
+  if (cpu_.accesses == this) cpu_.accesses = nullptr;
+}
+
+void MemoryCallbacks::set_on(bool on) {
+  if (on_ == on) return;
+  on_ = on;
+  registry_.new_generation();
+  instrumentation_.want_dispatch();
+}
+
+// ---- translating
+
+// The registrations that the unit is made for. Helpers report from now on too: none of another unit
+// runs before the translations of the old registrations are gone.
+void MemoryCallbacks::unit_begins(const exec::TranslationUnit& unit) {
+  unit_ = &unit;
+  pending_.clear();
+  dropped_.clear();
+  const bool was = active_;
+  active_ = on_ && (wanted(kBeforeLoad) || wanted(kBeforeStore) || wanted(kAfterLoad) || wanted(kAfterStore));
+  if (active_ == was) return;
+  cpu_.accesses = active_ ? this : nullptr;
+  forget_seen();
+  // What callbacks left in the host's x87 is not the guest's (base/host_fp.h); reporting units do not use it.
+  if (!active_) __asm__ volatile("fnclex");
+}
+
+void MemoryCallbacks::unit_translated(exec::TranslationUnit& unit) {
+  if (pending_.empty()) return;
+  for (Site& site : pending_) {
+    // Those of an instruction that did not fit in the end are nobody's.
+    if (site.insn < unit.insns.size()) site.refund = unit.insns[site.insn].refund;
+  }
+  sites_[&unit] = std::move(pending_);
+  pending_.clear();
+}
+
+void MemoryCallbacks::unit_dropped(const exec::TranslationUnit& unit) {
+  const auto at = sites_.find(&unit);
+  if (at == sites_.end()) return;
+  dropped_.push_back(std::move(at->second));
+  sites_.erase(at);
+}
+
+void MemoryCallbacks::emit(ir::Builder& b, Phase phase, const Access& access, Value data) {
+  if (!wanted(phase)) return;
+  const ir::GuestInsn& insn = b.unit().guest_insns.back();
+  const auto byte = [](unsigned v) { return static_cast<uint8_t>(v); };
+  const unsigned size = phase == kBeforeLoad ? access.whole : ir::size_bytes(access.type);
+  pending_.push_back({this, (insn.pc + unit_->key.pc_base) & target_.address_mask,
+                      static_cast<uint32_t>(b.unit().guest_insns.size() - 1), 0, access.info.mode, byte(size),
+                      byte(access.offset), byte(access.whole)});
+  const Value site = b.i64(reinterpret_cast<uint64_t>(&pending_.back()));
+  if (!data.valid()) {
+    b.call(helper_of(phase, false), {site, access.address, b.i64(0)});
+    return;
+  }
+  if (data.type == Type::V128) {
+    b.call(helper_of(phase, true), {site, access.address, b.emit(Op::vget_lane, Type::I64, {data}, 0),
+                                    b.emit(Op::vget_lane, Type::I64, {data}, 1)});
+    return;
+  }
+  if (data.type == Type::F32) data = b.emit(Op::bitcast, Type::I32, {data});
+  if (data.type == Type::F64) data = b.emit(Op::bitcast, Type::I64, {data});
+  b.call(helper_of(phase, false), {site, access.address, b.zext(Type::I64, data)});
+}
+
+void MemoryCallbacks::before_load(ir::Builder& b, const Access& access) { emit(b, kBeforeLoad, access, {}); }
+void MemoryCallbacks::before_store(ir::Builder& b, const Access& access, Value data) {
+  emit(b, kBeforeStore, access, data);
+}
+void MemoryCallbacks::after_load(ir::Builder& b, const Access& access, Value data) { emit(b, kAfterLoad, access, data); }
+void MemoryCallbacks::after_store(ir::Builder& b, const Access& access, Value data) {
+  emit(b, kAfterStore, access, data);
+}
+
+const ir::HelperDesc& MemoryCallbacks::before_call(ir::Builder& b, const ir::HelperDesc& helper) {
+  if (target_.guest_pc_offset != kNoField && target_.instr_count_offset != kNoField) {
+    const uint64_t pc = b.unit().guest_insns.back().pc + unit_->key.pc_base;
+    b.set(target_.guest_pc_offset, b.i64(pc & target_.address_mask));
+    b.set(target_.instr_count_offset, b.emit(Op::insn_count, Type::I64, {}));
+  }
+  const auto [at, made] = helpers_.try_emplace(&helper, helper);
+  if (made) at->second.reads = at->second.writes = ir::kAllState;  // callbacks see and may change everything
+  return at->second;
+}
+
+// ---- running
+
+bool MemoryCallbacks::was_seen(uint64_t count) {
+  if (count != skip_count_) {
+    skip_ = 0;
+    return false;
+  }
+  return reports_ <= skip_;
+}
+
+// The instruction may have been restarted before, and not come as far this time.
+void MemoryCallbacks::insn_restarts() {
+  const uint64_t now = cpu_.completed();
+  const uint32_t before = skip_count_ == now ? skip_ : 0;
+  skip_ = std::max(before, count_ == now ? reports_ : 0);
+  skip_count_ = now;
+  count_ = ~uint64_t{0};
+}
+
+void MemoryCallbacks::delivery_begins() {
+  forget_seen();
+  if (active_) instrumentation_.synchronise();
+}
+
+// One page after the other, as far as the pages are mapped.
+void MemoryCallbacks::call_physical(void* state, Phase phase, uint64_t pc, const GuestAccess& access, uint8_t* data) {
+  const unsigned type = kTypes[phase].phys;
+  for (unsigned done = 0; done < access.size;) {
+    const uint64_t at = access.address + done;
+    const auto part = static_cast<unsigned>(std::min<uint64_t>(access.size - done, kPageSize - at % kPageSize));
+    const TlbEntry& e = cpu_.tlb[access.mode].at(at);
+    const uint64_t tag = (access.store ? e.write_tag : e.read_tag) & ~(kTlbSlow | kTlbMmio);
+    uint64_t page = e.phys_page;
+    if (tag != (at & kPageMask)) {
+      Translation t;
+      const panda::Access how = access.store ? panda::Access::Write : panda::Access::Read;
+      if (!cpu_.memory->mmu()->translate(cpu_, at, how, access.mode, true, t)) return;
+      page = t.phys;
+    }
+    const uint64_t phys = page | (at & ~kPageMask);
+    if (phase == kBeforeLoad) registry_.call_all(type, state, pc, phys, uint64_t{part});
+    else registry_.call_all(type, state, pc, phys, uint64_t{part}, data + done);
+    done += part;
+  }
+}
+
+template <MemoryCallbacks::Phase phase>
+void MemoryCallbacks::call(void* state, uint64_t pc, const GuestAccess& access, uint8_t* data) {
+  constexpr unsigned type = kTypes[phase].virt;
+  const uint64_t size = access.size;
+  const HostFp fp(cpu_.host_mxcsr);
+  running_ = true;
+  if constexpr (phase == kBeforeLoad) registry_.call_all(type, state, pc, access.address, size);
+  else registry_.call_all(type, state, pc, access.address, size, data);
+  if (registry_.active(kTypes[phase].phys)) call_physical(state, phase, pc, access, data);
+  running_ = false;
+}
+
+// Most often there is one callback, and it only looks and counts (callback_scan.h).
+template <MemoryCallbacks::Phase phase>
+bool MemoryCallbacks::call_directly(void* state, uint64_t pc, const GuestAccess& access, uint8_t* data) {
+  const Callback* one = registry_.only(kTypes[phase].virt);
+  if (one == nullptr || !one->direct || registry_.active(kTypes[phase].phys)) return false;
+  const uint64_t size = access.size;
+  if constexpr (phase == kBeforeLoad) CallbackRegistry::call_bare(*one, state, pc, access.address, size);
+  else CallbackRegistry::call_bare(*one, state, pc, access.address, size, data);
+  return true;
+}
+
+template <MemoryCallbacks::Phase phase>
+void MemoryCallbacks::report(void* state, const Site& site, uint64_t address) {
+  if (phase != kBeforeLoad && site.offset + site.size != site.whole) return;  // the other part fires
+  const uint64_t count = cpu_.count_limit - static_cast<uint64_t>(cpu_.budget) - site.refund;
+  if (seen(count)) [[unlikely]] return;
+  instrumentation_.set_moment(site.pc, count);
+  const uint64_t start = phase == kBeforeLoad ? address : address - site.offset;
+  const GuestAccess access{start & target_.address_mask, site.whole, site.mode,
+                           phase == kBeforeStore || phase == kAfterStore};
+  if (call_directly<phase>(state, site.pc, access, data_)) return;
+  // The budget has paid for the whole unit; for a callback it stands as if for what is complete alone.
+  const uint64_t generation = registry_.generation();
+  const auto paid = static_cast<int64_t>(cpu_.completed() - count);
+  cpu_.budget += paid;
+  call<phase>(state, site.pc, access, data_);
+  cpu_.budget -= paid;
+  instrumentation_.callback_done(generation);
+}
+
+template <MemoryCallbacks::Phase phase>
+void MemoryCallbacks::report_site(void* state, uint64_t site_word, uint64_t address, uint64_t low) noexcept {
+  const Site& site = *reinterpret_cast<const Site*>(site_word);
+  if constexpr (phase != kBeforeLoad) std::memcpy(site.owner->data_ + site.offset, &low, sizeof low);
+  site.owner->report<phase>(state, site, address);
+}
+
+template <MemoryCallbacks::Phase phase>
+void MemoryCallbacks::report_wide(void* state, uint64_t site_word, uint64_t address, uint64_t low,
+                                  uint64_t high) noexcept {
+  const Site& site = *reinterpret_cast<const Site*>(site_word);
+  std::memcpy(site.owner->data_ + site.offset, &low, sizeof low);
+  std::memcpy(site.owner->data_ + site.offset + 8, &high, sizeof high);
+  site.owner->report<phase>(state, site, address);
+}
+
+template <MemoryCallbacks::Phase phase>
+const ir::HelperDesc& MemoryCallbacks::helper(bool wide) {
+  static constexpr const char* kNames[] = {"plugin_before_load", "plugin_before_store", "plugin_after_load",
+                                           "plugin_after_store"};
+  const auto make = [](const void* function, std::array<Type, 4> params) {
+    ir::HelperDesc desc;
+    desc.name = kNames[phase];
+    desc.function = function;
+    desc.params = params;
+    desc.may_exit = false;
+    desc.uses_budget = true;
+    return desc;
+  };
+  static const ir::HelperDesc narrow_desc =
+      make(reinterpret_cast<const void*>(&report_site<phase>), {Type::I64, Type::I64, Type::I64});
+  static const ir::HelperDesc wide_desc =
+      make(reinterpret_cast<const void*>(&report_wide<phase>), {Type::I64, Type::I64, Type::I64, Type::I64});
+  return wide ? wide_desc : narrow_desc;
+}
+
+const ir::HelperDesc& MemoryCallbacks::helper_of(Phase phase, bool wide) {
+  switch (phase) {
+    case kBeforeLoad: return helper<kBeforeLoad>(wide);
+    case kBeforeStore: return helper<kBeforeStore>(wide);
+    case kAfterLoad: return helper<kAfterLoad>(wide);
+    case kAfterStore: break;
+  }
+  return helper<kAfterStore>(wide);
+}
+
+// ---- accesses that C++ code makes
+
+void MemoryCallbacks::report(VcpuContext& cpu, Phase phase, const GuestAccess& access, const void* data) {
+  if (!wanted(phase) || !on_) return;
+  const auto field = [&](uint32_t offset) {
+    uint64_t v = 0;
+    if (offset != kNoField) std::memcpy(&v, static_cast<const uint8_t*>(cpu.state()) + offset, sizeof v);
+    return v;
+  };
+  const uint64_t pc = field(target_.guest_pc_offset), count = field(target_.instr_count_offset);
+  if (seen(count)) return;
+  const uint64_t generation = registry_.generation();
+  instrumentation_.set_moment(pc, count);
+  GuestAccess masked = access;
+  masked.address &= target_.address_mask;
+  if (data != nullptr) std::memcpy(data_, data, std::min(access.size, kLongest));
+  switch (phase) {
+    case kBeforeLoad: call<kBeforeLoad>(cpu.state(), pc, masked, data_); break;
+    case kBeforeStore: call<kBeforeStore>(cpu.state(), pc, masked, data_); break;
+    case kAfterLoad: call<kAfterLoad>(cpu.state(), pc, masked, data_); break;
+    case kAfterStore: call<kAfterStore>(cpu.state(), pc, masked, data_); break;
+  }
+  instrumentation_.helper_callback_done(generation);
+}
+
+void MemoryCallbacks::before_access(VcpuContext& cpu, const GuestAccess& access, const void* data) noexcept {
+  report(cpu, access.store ? kBeforeStore : kBeforeLoad, access, data);
+}
+
+void MemoryCallbacks::after_access(VcpuContext& cpu, const GuestAccess& access, const void* data) noexcept {
+  report(cpu, access.store ? kAfterStore : kAfterLoad, access, data);
+}
+
+}  // namespace panda::plugin

@@ -1,0 +1,297 @@
+// What virt_mem_* and phys_mem_* tell of guest programs (tests/x86/guest): exact lists for one instruction
+// of each kind, and for all the programs that nothing is missing: a shadow of RAM that knows what was
+// reported as written is the RAM at the end, and both back ends tell the same.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "guest/x86/state.h"
+#include "guest_machine.h"
+#include "memory/guest_memory.h"
+#include "plugin/plugin_host.h"
+
+namespace panda::plugin {
+namespace {
+
+using x86test::BackendKind;
+using x86test::GuestMachine;
+
+constexpr uint64_t kCases = 0x3000, kCaseBytes = 0x40, kWatchedBytes = 0x28;
+
+struct Report {
+  bool store = false, physical = false, after = false;
+  uint64_t pc = 0, count = 0, address = 0;
+  std::vector<uint8_t> data;  // of a load, only after it
+  size_t size = 0;
+  friend bool operator==(const Report&, const Report&) = default;
+};
+
+std::string text_of(const Report& r) {
+  std::string bytes;
+  for (const uint8_t b : r.data) bytes += fmt::format("{:02x}", b);
+  return fmt::format("{}{}{} {:x} {} {}", r.after ? "" : "before ", r.physical ? "p" : "", r.store ? 'W' : 'R',
+                     r.address, r.size, bytes);
+}
+
+// A machine with a listener to every memory callback.
+class Listener {
+ public:
+  Listener(const std::string& program, BackendKind kind, bool on = true) : machine(program, kind) {
+    auto made = PluginHost::create(
+        {.engine = &machine.engine(), .arch = "x86_64", .executable_dir = "", .library_dir = "", .hooks = {}});
+    EXPECT_TRUE(made.has_value());
+    host = std::move(*made);
+    listen(PANDA_CB_VIRT_MEM_BEFORE_READ, reinterpret_cast<void*>(&before_read<false>));
+    listen(PANDA_CB_VIRT_MEM_BEFORE_WRITE, reinterpret_cast<void*>(&with_data<false, true, false>));
+    listen(PANDA_CB_VIRT_MEM_AFTER_READ, reinterpret_cast<void*>(&with_data<false, false, true>));
+    listen(PANDA_CB_VIRT_MEM_AFTER_WRITE, reinterpret_cast<void*>(&with_data<false, true, true>));
+    listen(PANDA_CB_PHYS_MEM_BEFORE_READ, reinterpret_cast<void*>(&before_read<true>));
+    listen(PANDA_CB_PHYS_MEM_BEFORE_WRITE, reinterpret_cast<void*>(&with_data<true, true, false>));
+    listen(PANDA_CB_PHYS_MEM_AFTER_READ, reinterpret_cast<void*>(&with_data<true, false, true>));
+    listen(PANDA_CB_PHYS_MEM_AFTER_WRITE, reinterpret_cast<void*>(&with_data<true, true, true>));
+    host->instrumentation().memory().set_on(on);
+    shadow = machine.ram();
+  }
+
+  void run(uint64_t step = 0) { machine.run(step); }
+  // Makes room for another listener: one machine at a time has plugins.
+  void run_to_end(uint64_t step = 0) {
+    run(step);
+    host.reset();
+  }
+  // The reports of case `n` of accesses.S that `choose` takes, one per line.
+  template <typename Choose>
+  std::string of_case(unsigned n, Choose choose) const {
+    const uint64_t begin = kCases + kCaseBytes * n;
+    std::string text;
+    for (const Report& r : reports) {
+      if (r.pc < begin || r.pc >= begin + kWatchedBytes || !choose(r)) continue;
+      text += (text.empty() ? "" : "\n") + text_of(r);
+    }
+    return text;
+  }
+  std::string done(unsigned n) const {
+    return of_case(n, [](const Report& r) { return r.after && !r.physical; });
+  }
+
+  GuestMachine machine;
+  std::unique_ptr<PluginHost> host;
+  std::vector<Report> reports;
+  std::vector<uint8_t> shadow;     // RAM as far as it was reported
+  std::vector<std::string> wrong;  // what should not be
+
+ private:
+  void listen(unsigned type, void* function) {
+    host->registry().add(type, {.plugin = &plugin_, .function = function, .context = this, .with_context = true});
+  }
+  template <bool physical>
+  static void before_read(Listener* self, x86::State* env, uint64_t pc, uint64_t address, uint64_t size) {
+    self->report(env, {false, physical, false, pc, 0, address, {}, size});
+  }
+  template <bool physical, bool store, bool after>
+  static void with_data(Listener* self, x86::State* env, uint64_t pc, uint64_t address, uint64_t size,
+                        const uint8_t* data) {
+    self->report(env, {store, physical, after, pc, 0, address, {data, data + size}, size});
+  }
+  void report(x86::State* env, Report r) {
+    r.count = host->instrumentation().current_count();
+    const bool consistent = env == machine.engine().cpu().state() && env->panda_guest_pc == r.pc &&
+                            env->rr_guest_instr_count == r.count && host->instrumentation().current_pc() == r.pc;
+    if (!consistent) complain("the state's fields do not fit", r);
+    if (r.physical && r.after) follow(r);
+    pair_up(r);
+    reports.push_back(std::move(r));
+  }
+  // What is written, and read, is what stands there.
+  void follow(const Report& r) {
+    if (r.address + r.size > shadow.size()) return;  // a device
+    if (r.store) std::memcpy(shadow.data() + r.address, r.data.data(), r.size);
+    std::vector<uint8_t> there(r.size);
+    machine.engine().memory().read(GuestPhysAddr(r.address), there.data(), r.size);
+    if (there != r.data) complain("memory holds something else", r);
+  }
+  // Each virtual access was announced with the same place, size and, for a store, data.
+  void pair_up(const Report& r) {
+    if (r.physical) return;
+    if (!r.after) {
+      announced_ = r;
+      return;
+    }
+    const Report& a = announced_;
+    const bool same = a.store == r.store && a.pc == r.pc && a.count == r.count && a.address == r.address &&
+                      a.size == r.size && (!r.store || a.data == r.data);
+    if (!same) complain("it was not announced as this", r);
+    announced_ = {};
+  }
+  void complain(const char* what, const Report& r) {
+    if (wrong.size() < 5) wrong.push_back(fmt::format("{}: {} at {:x}, count {}", what, text_of(r), r.pc, r.count));
+  }
+
+  Plugin plugin_{.name = "listener", .path = "", .handle = this};
+  Report announced_;
+};
+
+class MemoryCallbacksTest : public testing::TestWithParam<BackendKind> {};
+
+TEST_P(MemoryCallbacksTest, EachKindOfAccessIsReportedOnce) {
+  Listener l("accesses", GetParam());
+  l.run();
+  ASSERT_TRUE(l.machine.ended());
+  EXPECT_FALSE(l.machine.shut_down()) << l.machine.describe();
+  EXPECT_EQ(l.wrong, std::vector<std::string>{});
+
+  const std::vector<std::pair<unsigned, std::string>> expected = {
+      {0, "R 100000 4 00010203"},
+      {1, "W 100004 1 00"},
+      {2, "R 100008 4 08090a0b\nW 100008 4 0d090a0b"},
+      {3, "W 7ffc 4 78563412"},
+      {4, "R 7ffc 4 78563412\nW 10000c 4 78563412"},
+      {5, "R 100020 1 20\nW 100030 1 20"},
+      {6, "R 100021 4 21222324\nW 100031 4 21222324\nR 100025 4 25262728\nW 100035 4 25262728\n"
+          "R 100029 4 292a2b2c\nW 100039 4 292a2b2c"},
+      {7, "R 100ffe 4 feff0001"},
+      {8, "R 100040 16 404142434445464748494a4b4c4d4e4f"},
+      {9, "R 100040 32 404142434445464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f"},
+      {10, "W 100080 32 404142434445464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f"},
+      {11, "R 100010 8 1011121314151617\nW 100010 8 1011121314151617"},
+      {12, "R 100050 10 50515253545556575859"},
+      {13, "W 1000c0 10 50515253545556575859"},
+      {14, "R 100054 4 54555657"},
+      {15, "W 1000d0 2 0080"},
+      {19, "R 500000 4 ffffffff"},
+      {20, "R 500008 4 ffffffff\nW 500008 4 00000000"},
+      {21, "R 500010 4 ffffffff\nW 7ffc 4 ffffffff"},
+      {22, "R 7ffc 4 ffffffff\nW 500018 4 ffffffff"},
+      {23, "R 100020 4 20212223\nW 500020 4 20212223"},
+      {24, "R 100024 4 24252627\nW 500024 4 24252627\nR 100028 4 28292a2b\nW 500028 4 28292a2b"},
+      {25, "W 3648 1 90"},
+      {26, ""},
+      {27, "R 181010 4 44332211"},
+      {30, "W 7fdc 4 85370000\nR 7fdc 4 85370000"},
+      {33, "W 1000e0 4 40414243\nW 1000e4 4 44454647"},
+      {34, "W 100100 2 4100\nW 100102 2 4100\nW 100104 2 4100"},
+      {35, "R 100100 1 41\nR 100101 1 00"},
+      {37, "W 100120 4 5a000000\nR 100120 4 5a000000"},
+      {42, "W 101ffe 2 ffff\nW 101fff 1 11"},
+      {43, ""},
+      {44, "W 181ffe 4 ddccbbaa"},
+  };
+  for (const auto& [n, text] : expected) EXPECT_EQ(l.done(n), text) << "case " << n;
+  // Descriptors: their addresses are the program's own.
+  const auto sizes = [&](unsigned n) {
+    std::string text;
+    const uint64_t begin = kCases + kCaseBytes * n;
+    for (const Report& r : l.reports) {
+      if (r.pc < begin || r.pc >= begin + kWatchedBytes || r.physical || !r.after) continue;
+      text += fmt::format("{}{}{}", text.empty() ? "" : " ", r.store ? 'W' : 'R', r.size);
+    }
+    return text;
+  };
+  EXPECT_EQ(sizes(16), "W2 W4");                                  // SIDT
+  EXPECT_EQ(sizes(17), "R2 R4");                                  // LIDT
+  EXPECT_EQ(sizes(18), "R8");                                     // a segment register
+  EXPECT_EQ(sizes(28), "W4 W4 W4 W4 W4 W4 W4 W4");                // PUSHAD
+  EXPECT_EQ(sizes(31), "R4 W4");                                  // XADD
+  EXPECT_EQ(sizes(32), "R4 W4");                                  // BTS
+  EXPECT_EQ(sizes(38), "W4");                                     // ENTER
+  EXPECT_EQ(sizes(39), "R4");                                     // LEAVE
+  // INT: gate, code segment (its descriptor is marked as accessed already), EFLAGS, CS, EIP.
+  EXPECT_EQ(sizes(36), "R8 R8 W4 W4 W4");
+}
+
+TEST_P(MemoryCallbacksTest, AFaultingAccessIsAnnouncedAndNotDone) {
+  Listener l("accesses", GetParam());
+  l.run();
+  const auto announced = [](const Report& r) { return !r.after; };
+  EXPECT_EQ(l.of_case(26, announced).substr(0, 17), "before R 180004 4");
+}
+
+TEST_P(MemoryCallbacksTest, PhysicalAccessesAreTheParts) {
+  Listener l("accesses", GetParam());
+  l.run();
+  const auto physical = [](const Report& r) { return r.after && r.physical; };
+  EXPECT_EQ(l.of_case(27, physical), "pR 190010 4 44332211");
+  EXPECT_EQ(l.of_case(7, physical), "pR 100ffe 2 feff\npR 101000 2 0001");
+  EXPECT_EQ(l.of_case(44, physical), "pW 190ffe 2 ddcc\npW 182000 2 bbaa");
+}
+
+TEST_P(MemoryCallbacksTest, NothingFiresWhileTheyAreOff) {
+  Listener l("accesses", GetParam(), false);
+  l.run();
+  EXPECT_TRUE(l.machine.ended());
+  EXPECT_EQ(l.reports.size(), 0u);
+}
+
+// Off in the middle of the run, and on again.
+TEST_P(MemoryCallbacksTest, CanBeSwitchedBetweenRuns) {
+  Listener whole("accesses", GetParam());
+  whole.run_to_end();
+  Listener l("accesses", GetParam());
+  const uint64_t from = whole.machine.count() - 60, to = whole.machine.count() - 30;
+  l.machine.advance(from);
+  l.host->instrumentation().memory().set_on(false);
+  l.machine.advance(to - from);
+  l.host->instrumentation().memory().set_on(true);
+  l.run();
+  std::vector<Report> expected;
+  for (const Report& r : whole.reports) {
+    if (r.count < from || r.count >= to) expected.push_back(r);
+  }
+  EXPECT_EQ(l.reports, expected);
+  EXPECT_EQ(l.machine.cpu_state(), whole.machine.cpu_state());
+}
+
+INSTANTIATE_TEST_SUITE_P(BackEnds, MemoryCallbacksTest, testing::Values(BackendKind::Interpreter, BackendKind::Jit),
+                         [](const auto& kind) { return kind.param == BackendKind::Jit ? "jit" : "interpreter"; });
+
+class ProgramTest : public testing::TestWithParam<const char*> {};
+
+// Accessed and dirty bits, which a page walk sets, are no accesses of the guest.
+bool same_but_for_page_tables(const std::vector<uint8_t>& a, const std::vector<uint8_t>& b, std::string& where) {
+  for (size_t i = 0; i < a.size(); i++) {
+    if (((a[i] ^ b[i]) & ~0x60) == 0) continue;
+    where = fmt::format("{:x}: {:02x} is not {:02x}", i, a[i], b[i]);
+    return false;
+  }
+  return true;
+}
+
+TEST_P(ProgramTest, NoWriteIsMissedAndBackEndsTellTheSame) {
+  GuestMachine bare(GetParam(), BackendKind::Jit);
+  bare.run();
+  Listener interpreted(GetParam(), BackendKind::Interpreter);
+  interpreted.run_to_end();
+  Listener jit(GetParam(), BackendKind::Jit);
+  jit.run_to_end();
+  Listener sliced(GetParam(), BackendKind::Jit);
+  sliced.run_to_end(7);
+  for (Listener* l : {&interpreted, &jit, &sliced}) {
+    EXPECT_EQ(l->wrong, std::vector<std::string>{});
+    std::string where;
+    EXPECT_TRUE(same_but_for_page_tables(l->machine.ram(), l->shadow, where)) << where;
+    EXPECT_EQ(l->machine.cpu_state(), bare.cpu_state()) << l->machine.describe() << bare.describe();
+    EXPECT_TRUE(l->machine.ram() == bare.ram());
+    EXPECT_EQ(l->machine.log(), bare.log());
+    EXPECT_GT(l->reports.size(), 50u);
+  }
+  for (const Listener* l : {&jit, &sliced}) {
+    ASSERT_EQ(interpreted.reports.size(), l->reports.size());
+    for (size_t i = 0; i < l->reports.size(); i++) {
+      ASSERT_EQ(interpreted.reports[i], l->reports[i])
+          << i << ": " << text_of(interpreted.reports[i]) << " at " << interpreted.reports[i].pc << " count "
+          << interpreted.reports[i].count << ", and " << text_of(l->reports[i]) << " at " << l->reports[i].pc
+          << " count " << l->reports[i].count;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(X86, ProgramTest,
+                         testing::Values("accesses", "avx", "debug", "faults", "fpu", "long", "random", "rings",
+                                         "segments", "smc", "strings", "tasks", "traps", "virtual"),
+                         [](const auto& program) { return std::string(program.param); });
+
+}  // namespace
+}  // namespace panda::plugin
