@@ -252,6 +252,9 @@ plugin::MachineHooks Session::hooks() {
     post(EndReplay{});
     return RrAnswer::Accepted;
   };
+  h.cpu_written = [this] {
+    if (recorder_) recorder_->cpu_written();
+  };
   h.quit = [this] { post(Quit{}); };
   h.break_main_loop = [this] { post(Nothing{}); };
   h.rr_mode = [this] {

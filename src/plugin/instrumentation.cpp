@@ -486,6 +486,7 @@ bool Instrumentation::asid_changes(VcpuContext& cpu, uint64_t old_value, uint64_
         return false;
       },
       cpu.state(), old_value, new_value);
+  if (blocked && on_cpu_written) on_cpu_written();
   return blocked;
 }
 
@@ -501,6 +502,7 @@ bool Instrumentation::hypercall(VcpuContext& cpu) noexcept {
         return false;
       },
       cpu.state());
+  if (handled && on_cpu_written) on_cpu_written();
   return handled;
 }
 
@@ -535,6 +537,9 @@ int32_t Instrumentation::decide(VcpuContext& cpu, unsigned type, int32_t vector)
       },
       cpu.state(), vector);
   in_exception_ = false;
+  if (deliver != vector && on_changed) {
+    on_changed(type == PANDA_CB_BEFORE_HANDLE_INTERRUPT ? "an interrupt" : "an exception");
+  }
   return deliver;
 }
 

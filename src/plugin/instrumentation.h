@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstring>
+#include <functional>
 #include <optional>
 #include <unordered_map>
 #include <vector>
@@ -59,6 +60,11 @@ class Instrumentation : public exec::Instrumenter, public CpuObserver {
   [[nodiscard]] bool inside_instruction() const { return memory_.running() || in_exception_; }
   // What fires in this version; the others may be registered.
   [[nodiscard]] static bool fires(unsigned type);
+
+  // Set by the host. A plugin's answer to an event of the CPU has changed what the guest does: by its state alone, which
+  // can be recorded, or (the text says how) in a way that cannot.
+  std::function<void()> on_cpu_written;
+  std::function<void(const char*)> on_changed;
 
   // --- inline counters (panda_inline_counter)
   enum class Counts : uint8_t { Blocks, Insns };

@@ -32,6 +32,15 @@ PluginHost::PluginHost(Options options, const Target& target)
       hooks_(std::move(options.hooks)),
       instrumentation_(std::make_unique<Instrumentation>(*engine_, target, registry_)) {
   g_current = this;
+  instrumentation_->on_cpu_written = [this] {
+    if (hooks_.cpu_written) hooks_.cpu_written();
+  };
+  instrumentation_->on_changed = [this](const char* what) {
+    if (!hooks_.rr_mode || hooks_.rr_mode() != RrMode::Record) return;
+    complain_once(nullptr, what,
+                  fmt::format("{} was changed or dropped while recording: the recording replays only with the plugin "
+                              "that did so", what));
+  };
   pandalog::set_machine({.stamp = [] { return pandalog::Stamp{.pc = api::pc(), .instr = api::instruction_count()}; },
                          .who =
                              [] {

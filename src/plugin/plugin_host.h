@@ -40,6 +40,7 @@ struct MachineHooks {
   std::function<RrAnswer()> end_record;
   std::function<RrAnswer(const std::string& name)> begin_replay;
   std::function<RrAnswer()> end_replay;
+  std::function<void()> cpu_written;      // a plugin wrote the CPU's state, to be recorded
   std::function<void()> quit;             // end the run as the monitor's `quit` does
   std::function<void()> break_main_loop;  // return from Engine::run soon, then go on
   std::function<RrMode()> rr_mode;

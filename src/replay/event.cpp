@@ -106,6 +106,8 @@ void put(ByteWriter& w, const End& e) {
   w.string(e.registers_text);
 }
 
+void put(ByteWriter& w, const CpuWrite& e) { w.string(e.state); }
+
 bool boolean(ByteReader& r, bool& valid) {
   const uint8_t v = r.u8();
   valid = valid && v <= 1;
@@ -213,6 +215,11 @@ bool get(ByteReader& r, End& e) {
   return reason < kEndReasons;
 }
 
+bool get(ByteReader& r, CpuWrite& e) {
+  e.state = r.string();
+  return true;
+}
+
 template <size_t Kind = 0>
 bool decode_body(uint8_t code, ByteReader& in, EventBody& body) {
   if constexpr (Kind < kEventKinds) {
@@ -280,6 +287,7 @@ struct Describe {
     return fmt::format("{} registers {} ram {}", replay::name_of(e.reason), e.digest.registers.hex(),
                        e.digest.memory.hex());
   }
+  std::string operator()(const CpuWrite& e) const { return fmt::format("bytes {}", e.state.size()); }
 };
 
 }  // namespace

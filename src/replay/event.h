@@ -94,9 +94,13 @@ struct End {
   std::string registers_text;
 };
 
+struct CpuWrite {
+  std::string state;  // as in a snapshot
+};
+
 using EventBody =
     std::variant<PortRead, MmioRead, RegisterRead, RegisterWrite, Interrupt, ClockAdjust, Dma, StateCheck,
-                 UnassignedRead, UnassignedWrite, Serial, PluginWrite, End>;
+                 UnassignedRead, UnassignedWrite, Serial, PluginWrite, CpuWrite, End>;
 
 struct Event {
   InsnCount count;

@@ -156,10 +156,19 @@ bool Recorder::register_write(OutsideRegister kind, uint32_t index, uint64_t val
 
 InsnCount Recorder::next_event(InsnCount now) {
   live_due_ = live_.next_event(now);
+  if (cpu_written_ && !ended_) return now;
   return ended_ ? live_due_ : std::min(live_due_, next_check_);
 }
 
 void Recorder::service(InsnCount now) {
+  if (cpu_written_ && !ended_) {
+    // As in a replay, which takes the state from the event: what is not in it must not differ.
+    const std::string state = line_.frontend.save_state(line_.cpu);
+    PANDA_CHECK(line_.frontend.load_state(line_.cpu, state));
+    line_.memory.flush_tlb(line_.cpu);
+    log(CpuWrite{state});
+  }
+  cpu_written_ = false;
   if (live_due_ <= now) {
     live_.service(now);
     note_clock();

@@ -37,6 +37,8 @@ class Recorder final : public Outside, public SerialObserver, private DmaObserve
   void plugin_writes(std::optional<InsnCount> at) { plugin_write_at_ = at; }
   // What passes through the serial ports of `live`.
   void serial_traffic(const SerialTraffic& traffic) override;
+  // A plugin has written the CPU's state; called within an instruction or between two.
+  void cpu_written() { cpu_written_ = true; }
 
   uint64_t port_read(uint16_t port, unsigned size) override;
   void port_write(uint16_t port, unsigned size, uint64_t value) override;
@@ -72,6 +74,7 @@ class Recorder final : public Outside, public SerialObserver, private DmaObserve
   VirtualNs last_flush_;
   std::optional<InsnCount> plugin_write_at_;
   bool in_access_ = false;
+  bool cpu_written_ = false;
   bool ended_ = false;
   snapshot::StateDigest final_digest_;
 };

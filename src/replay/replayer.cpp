@@ -188,6 +188,11 @@ void Replayer::apply(const Event& event) {
     write_ram(write->address, write->bytes, "a plugin's write at");
   } else if (const auto* serial = std::get_if<Serial>(&event.body)) {
     if (observer_ != nullptr) observer_->serial_traffic(serial->traffic);
+  } else if (const auto* cpu = std::get_if<CpuWrite>(&event.body)) {
+    if (!line_.frontend.load_state(line_.cpu, cpu->state)) {
+      finish(Outcome::Damaged, fmt::format("{}: a CPU state that is not one of this version", log_->path()));
+    }
+    line_.memory.flush_tlb(line_.cpu);
   } else if (const auto* check = std::get_if<StateCheck>(&event.body)) {
     check_state(*check);
   } else if (const auto* end = std::get_if<End>(&event.body)) {
