@@ -209,12 +209,14 @@ void Lowering::lower_exit_indirect(const Inst& in) {
     c_.mov(reg64(t), reg64(pc));
     c_.shl(reg64(t), 4);
   }
+  const int table = ra_.scratch();
+  c_.mov(reg64(table), c_.qword[c_.rbp + PANDA_CONTEXT(jump_cache)]);
   c_.xor_(reg32(t), reg32(pc));
   c_.and_(reg32(t), static_cast<uint32_t>(kJumpCacheMask << 4));
-  c_.add(reg64(t), c_.qword[c_.rbp + PANDA_CONTEXT(jump_cache)]);
-  c_.cmp(reg64(pc), c_.qword[reg64(t) + static_cast<int>(offsetof(JumpCacheEntry, pc))]);
+  const Xbyak::RegExp entry = reg64(table) + reg64(t);
+  c_.cmp(reg64(pc), c_.qword[entry + static_cast<int>(offsetof(JumpCacheEntry, pc))]);
   const Assembler::Offset miss = c_.jcc_short(Cc::Ne);
-  c_.jmp(c_.qword[reg64(t) + static_cast<int>(offsetof(JumpCacheEntry, code))]);
+  c_.jmp(c_.qword[entry + static_cast<int>(offsetof(JumpCacheEntry, code))]);
   c_.patch_short(miss, c_.here());
   const Xbyak::RegExp slot = c_.rbp + static_cast<int>(unit_->pc_offset);
   if (unit_->pc_type == Type::I32) {

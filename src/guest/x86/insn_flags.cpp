@@ -163,7 +163,8 @@ void InsnContext::set_cc(uint32_t op_base, Value dst, Value src, Value src2) {
   const uint32_t op = op_base + width_index(dst.type);
   b.set(offsetof(State, cc_op), b.i32(op));
   b.set(offsetof(State, cc_dst), b.zext(word, dst));
-  if (uses_src(op_base)) b.set(offsetof(State, cc_src), b.zext(word, src));
+  // What nobody will look at is overwritten all the same: it may be a rotate's, computed by a helper.
+  b.set(offsetof(State, cc_src), uses_src(op_base) ? b.zext(word, src) : b.konst(word, 0));
   if (uses_src2(op_base)) b.set(offsetof(State, cc_src2), b.zext(word, src2));
   known = {};
   known.cc_op = op;

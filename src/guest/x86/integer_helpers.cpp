@@ -63,12 +63,54 @@ uint32_t helper_carry(void*, uint32_t cc_op, uint64_t dst, uint64_t src, uint64_
   return compute_flags(cc_op, dst, src, src2) & kCF;
 }
 
+// After CMP and SUB, which most conditions follow. pair: condition code >> 1; not parity.
+template <typename T>
+bool condition_after_sub(unsigned pair, uint64_t dst, uint64_t src) {
+  const auto r = static_cast<T>(dst), b = static_cast<T>(src), a = static_cast<T>(r + b);
+  using Signed = std::make_signed_t<T>;
+  const auto sa = static_cast<Signed>(a), sb = static_cast<Signed>(b), sr = static_cast<Signed>(r);
+  switch (pair) {
+    case 0:
+      return (sa < sb) != (sr < 0);
+    case 1:
+      return a < b;
+    case 2:
+      return r == 0;
+    case 3:
+      return a <= b;
+    case 4:
+      return sr < 0;
+    case 6:
+      return sa < sb;
+    default:
+      return sa <= sb;
+  }
+}
+
+bool condition_after_sub(unsigned width, unsigned pair, uint64_t dst, uint64_t src) {
+  switch (width) {
+    case 0:
+      return condition_after_sub<uint8_t>(pair, dst, src);
+    case 1:
+      return condition_after_sub<uint16_t>(pair, dst, src);
+    case 2:
+      return condition_after_sub<uint32_t>(pair, dst, src);
+    default:
+      return condition_after_sub<uint64_t>(pair, dst, src);
+  }
+}
+
 uint32_t helper_condition(void*, uint32_t packed, uint64_t dst, uint64_t src, uint64_t src2) noexcept {
+  constexpr unsigned kParity = 5;
+  const unsigned pair = packed >> 17 & 7;
+  if ((packed & 0xfffc) == kCcSub && pair != kParity) {
+    return condition_after_sub(packed & 3, pair, dst, src) != ((packed >> 16 & 1) != 0) ? 1 : 0;
+  }
   const uint32_t f = compute_flags(packed & 0xffff, dst, src, src2);
   const bool of = (f & kOF_) != 0;
   const bool sf = (f & kSF) != 0;
   bool result = false;
-  switch (packed >> 17 & 7) {
+  switch (pair) {
     case 0:
       result = of;
       break;
