@@ -50,8 +50,9 @@ class Backend {
   [[nodiscard]] virtual CodeSpace code_space() const = 0;
   // Runs from unit.code until something must be looked at. VcpuContext::budget is current before and after.
   virtual ExitInfo run(VcpuContext& cpu, TranslationUnit& unit) = 0;
-  // Makes exit `index` of `from` go straight to `to`, or back to the engine again.
-  virtual void link(TranslationUnit& from, uint32_t index, TranslationUnit& to) = 0;
+  // Makes exit `index` of `from` go straight to `to`, or back to the engine again. counted: not for ever, but until
+  // the exit's ExitLink::countdown is used up; a back end may take no notice.
+  virtual void link(TranslationUnit& from, uint32_t index, TranslationUnit& to, bool counted) = 0;
   virtual void unlink(TranslationUnit& from, uint32_t index) = 0;
   // `unit` will not run again (its exits and entries are unlinked already) and gets unit.code == null; its
   // memory is reused. Once per unit; nothing may be running.

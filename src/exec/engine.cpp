@@ -53,6 +53,8 @@ Engine::Engine(Frontend& frontend, Backend& backend, GuestMemory& memory, Virtua
   memory.set_code_observer(this);
   cache_ = std::make_unique<UnitCache>(backend, memory, *cpu_);
   translator_ = std::make_unique<Translator>(frontend, memory, *cpu_);
+  regions_ = std::make_unique<RegionFormer>(*cache_);
+  choose_regions();
   frontend.reset(*cpu_);
 }
 
@@ -71,6 +73,7 @@ void Engine::set_instrumenter(Instrumenter* instrumenter) {
   cache_->set_instrumenter(instrumenter);
   translator_->set_instrumenter(instrumenter);
   generation_ = instrumenter != nullptr ? instrumenter->generation() : 0;
+  choose_regions();
   flush_translations();
 }
 
@@ -78,6 +81,11 @@ void Engine::set_chaining(bool on) {
   if (chaining_ == on) return;
   chaining_ = on;
   flush_translations();  // links that exist must go
+}
+
+void Engine::choose_regions() {
+  const bool may = max_unit_insns_ == kMaxUnitInsns && (instrumenter_ == nullptr || instrumenter_->allows_regions());
+  regions_->set_threshold(may ? region_threshold_ : 0);
 }
 
 void Engine::set_count(InsnCount count) {
@@ -95,6 +103,7 @@ void Engine::flush_translations() {
 void Engine::flush_now() {
   flush_wanted_ = false;
   current_ = nullptr;
+  regions_->drop();
   cache_->clear();
   stats_.flushes++;
 }
@@ -137,6 +146,7 @@ TranslationUnit* Engine::find_or_translate(const UnitKey& key, uint32_t variant)
   uint64_t phys = 0;
   if (!fetch_address(*cpu_, key.pc, mode, phys)) return nullptr;
   if (TranslationUnit* unit = cache_->find(key, phys, variant)) {
+    if (unit->region != nullptr) return unit->region;
     if (unit->phys_next == 0) return unit;
     uint64_t second = 0;
     if (!fetch_address(*cpu_, (key.pc & kPageMask) + kPageSize, mode, second)) return nullptr;
@@ -166,7 +176,7 @@ TranslationUnit* Engine::next_unit() {
   cache_->jumps().select(key);
   if (TranslationUnit* unit = cache_->jumps().find(key.pc - key.pc_base)) return unit;
   TranslationUnit* unit = find_or_translate(key, kNormal);
-  if (unit == nullptr || unit->variant != kNormal || !unit->valid) return unit;
+  if (unit == nullptr || !unit->valid || (unit->variant != kNormal && unit->variant != kRegion)) return unit;
   const unsigned mode = frontend_.fetch_mode(key.flags);
   const bool global = memory_.fetched_globally(key.pc, mode) &&
                       (unit->phys_next == 0 || memory_.fetched_globally((key.pc & kPageMask) + kPageSize, mode));
@@ -244,9 +254,47 @@ bool Engine::handle_request(TranslationUnit& unit, uint32_t index, bool& resume)
   return take_fault();
 }
 
+// A unit was left to `next`. What follows may make a region, and drop units for its sake: `next` is right again then,
+// null where the fetch faults.
+void Engine::left_to(const ExitInfo& exit, TranslationUnit*& next) {
+  const auto direct = [&] { return exit.kind == Exit::Direct && exit.unit->valid; };
+  if (regions_->following()) {
+    if (!direct() || exit.unit != regions_->path().back() || !regions_->goes_on(*next)) {
+      make_region();
+      if (next->region != nullptr) next = next->region;
+      if (!next->valid && (next = find_or_translate(kNormal)) == nullptr) return;
+    }
+  } else if (direct() && next->valid) {
+    TranslationUnit::ExitLink& link = exit.unit->exits[exit.index];
+    if (link.to == next && link.counted && --link.countdown <= 0) regions_->begin(*next);
+  }
+  // Either may have been dropped: by eviction, or by a plugin that was told of the translation.
+  // What carries on a block may be left before that is over.
+  if (direct() && next->valid && exit.unit->exits[exit.index].to == nullptr && next->phys_next == 0 &&
+      !continues_block(exit.unit->variant)) {
+    cache_->link(*exit.unit, exit.index, *next, regions_->countdown(*exit.unit, *next));
+  }
+}
+
+// Of the path that was followed, which is complete.
+void Engine::make_region() {
+  const std::vector<TranslationUnit*> path = regions_->path();
+  const bool closes = regions_->closes();
+  regions_->stop();
+  if (!std::ranges::all_of(path, [](const TranslationUnit* unit) { return unit->valid; })) return;
+  TranslationUnit& head = *path.front();
+  auto unit = path.size() > 1 ? translator_->translate_region(path, closes) : nullptr;
+  if (unit == nullptr || !compile(*unit)) return regions_->refuse(head);
+  if (!head.valid) return backend_.release(*unit);  // it gave way
+  stats_.regions_translated++;
+  stats_.insns_translated += unit->insn_count;
+  cache_->replace_by_region(head, cache_->insert(std::move(unit)));
+}
+
 std::optional<StopReason> Engine::run_units(uint32_t variant) {
   TranslationUnit* unit = find_or_translate(variant);
   while (unit != nullptr) {
+    regions_->check();
     cache_->bury(unit);
     current_ = unit;
     stats_.dispatches++;
@@ -256,18 +304,8 @@ std::optional<StopReason> Engine::run_units(uint32_t variant) {
       case Exit::Indirect: {
         if (cpu_->budget <= 0 || flush_wanted_ || !chaining_) return std::nullopt;
         if (instrumenter_ != nullptr && instrumenter_->block_open()) return std::nullopt;
-        if (exit.kind == Exit::Indirect) {
-          unit = next_unit();
-          break;
-        }
-        unit = find_or_translate(kNormal);
-        if (unit == nullptr) break;
-        // Either may have been dropped: by eviction, or by a plugin that was told of the translation.
-        // What carries on a block may be left before that is over.
-        if (exit.unit->valid && unit->valid && exit.unit->exits[exit.index].to == nullptr && unit->phys_next == 0 &&
-            !continues_block(exit.unit->variant)) {
-          cache_->link(*exit.unit, exit.index, *unit);
-        }
+        unit = exit.kind == Exit::Indirect ? next_unit() : find_or_translate(kNormal);
+        if (unit != nullptr) left_to(exit, unit);
         break;
       }
       case Exit::Dispatch:
@@ -276,18 +314,26 @@ std::optional<StopReason> Engine::run_units(uint32_t variant) {
           return std::nullopt;
         }
         if (!may_go_on()) return std::nullopt;
+        regions_->stop();
         unit = next_unit();
         break;
       case Exit::Budget:
         cpu_->exact = 0;
         frontend_.set_pc(*cpu_, exit.unit->insns[exit.index].pc);
         if (cpu_->budget <= 0 || (instrumenter_ != nullptr && instrumenter_->block_open())) return std::nullopt;
+        regions_->stop();
+        // A region's head by itself may fit.
+        if (TranslationUnit* base = exit.unit->base; base != nullptr && base->insn_count <= cpu_->budget) {
+          unit = base;
+          break;
+        }
         unit = find_or_translate(kCapped + static_cast<uint32_t>(cpu_->budget));
         break;
       case Exit::Request: {
         const bool was_exact = cpu_->exact != 0;
         if (!handle_request(*exit.unit, exit.index, resume_exact_)) return StopReason::Shutdown;
         if (was_exact || !may_go_on()) return std::nullopt;
+        regions_->stop();
         unit = next_unit();
         break;
       }
@@ -311,6 +357,7 @@ StopReason Engine::run(InsnCount until) {
     cache_->bury();
     if (instrumenter_ != nullptr && instrumenter_->generation() != generation_) {
       generation_ = instrumenter_->generation();
+      choose_regions();
       flush_wanted_ = true;
     }
     if (flush_wanted_) flush_now();
@@ -365,6 +412,7 @@ StopReason Engine::run(InsnCount until) {
     }
     resume_exact_ = false;
     stop = run_units(variant);
+    regions_->stop();
   }
   running_ = false;
   current_ = nullptr;

@@ -15,6 +15,7 @@
 #include "exec/backend.h"
 #include "exec/frontend.h"
 #include "exec/instrumenter.h"
+#include "exec/region_former.h"
 #include "exec/translation_unit.h"
 #include "memory/guest_memory.h"
 #include "memory/outside.h"
@@ -33,6 +34,7 @@ enum class StopReason : uint8_t {
 
 struct EngineStats {
   uint64_t units_translated = 0;
+  uint64_t regions_translated = 0;
   uint64_t insns_translated = 0;
   uint64_t flushes = 0;
   uint64_t evictions = 0;  // units that gave way to others
@@ -75,7 +77,15 @@ class Engine : public CodeObserver {
     verify_ = on;
     backend_.set_verify(on);
   }
-  void set_max_unit_insns(unsigned n) { max_unit_insns_ = n; }  // 1: one-instruction units (tests)
+  void set_max_unit_insns(unsigned n) {  // 1: one-instruction units (tests)
+    max_unit_insns_ = n;
+    choose_regions();
+  }
+  // How often a way back is taken until what it leads to becomes a region (region_former.h); 0: never.
+  void set_region_threshold(int32_t times) {
+    region_threshold_ = times;
+    choose_regions();
+  }
   [[nodiscard]] const EngineStats& stats() const { return stats_; }
   [[nodiscard]] size_t units() const;             // translations that exist
   [[nodiscard]] size_t unit_record_bytes() const;  // what is kept about them, beside their code
@@ -89,6 +99,9 @@ class Engine : public CodeObserver {
   void space_changed(uint64_t id) noexcept override;
 
  private:
+  static constexpr unsigned kMaxUnitInsns = 64;
+  static constexpr int32_t kRegionThreshold = 300;
+
   TranslationUnit* find_or_translate(uint32_t variant);
   std::optional<StopReason> run_units(uint32_t variant);  // until the dispatcher is needed
   bool handle_request(TranslationUnit& unit, uint32_t index, bool& resume);
@@ -100,6 +113,9 @@ class Engine : public CodeObserver {
   bool take_fault();  // false: the guest's CPU shut down
   void flush_now();
   [[nodiscard]] bool compile(TranslationUnit& unit);  // false: it is larger than all the room there is
+  void choose_regions();
+  void left_to(const ExitInfo& exit, TranslationUnit*& next);
+  void make_region();
 
   Frontend& frontend_;
   GuestMemory& memory_;
@@ -115,8 +131,10 @@ class Engine : public CodeObserver {
   TranslationUnit* current_ = nullptr;
   std::unique_ptr<UnitCache> cache_;
   std::unique_ptr<Translator> translator_;
+  std::unique_ptr<RegionFormer> regions_;
   uint64_t generation_ = 0;
-  unsigned max_unit_insns_ = 64;
+  unsigned max_unit_insns_ = kMaxUnitInsns;
+  int32_t region_threshold_ = kRegionThreshold;
   bool chaining_ = true;
   bool verify_ = false;
   bool running_ = false;

@@ -55,6 +55,8 @@ class Frontend : public Mmu {
   [[nodiscard]] virtual unsigned insn_size(const InsnRequest& request) = 0;
   // Emits one instruction. The translator has emitted its `insn` mark and instrumentation.
   virtual InsnResult translate(const InsnRequest& request, ir::Builder& b) = 0;
+  // The branch that closed the unit was taken back and the unit goes on behind it, with the values that it had.
+  virtual void branch_passed() {}
 
   // --- running
   virtual void set_pc(VcpuContext& cpu, uint64_t pc) = 0;

@@ -43,6 +43,8 @@ class Instrumenter {
   // An exception or interrupt is about to be delivered, at the current count and pc; it was, or was not.
   virtual void delivery_begins(VcpuContext&) {}
   virtual void delivery_ends(VcpuContext&) {}
+  // Nothing is emitted into translations: units may run together as one, of which nobody is told (kRegion).
+  [[nodiscard]] virtual bool allows_regions() const { return false; }
   // True: translations are as the registrations want them. The engine asks at each dispatch.
   [[nodiscard]] virtual uint64_t generation() const { return 0; }
 

@@ -22,6 +22,7 @@ enum Variant : uint32_t {
   kNormal = 0,
   kExact = 1,        // one instruction alone
   kExactResume = 2,  // the same, for an instruction whose instrumentation has fired already
+  kRegion = 3,       // a hot path through several normal units (region_former.h)
   kCapped = 0x100,   // + n: at most n instructions, to stop at an exact count
   kRest = 0x10000,   // + n: the last n instructions of a block that was left in its middle, or the next n of them
 };
@@ -47,6 +48,8 @@ struct TranslationUnit {
 
   struct ExitLink {
     TranslationUnit* to = nullptr;
+    bool counted = false;   // linked until it was taken so often:
+    int32_t countdown = 0;  // below zero: `to` is hot. Translated code counts in it.
   };
   std::vector<ExitLink> exits;  // by exit number
   struct Incoming {
@@ -54,6 +57,16 @@ struct TranslationUnit {
     uint32_t index;
   };
   std::vector<Incoming> incoming;
+
+  // Of a region: the guest code it is made of, all on one page. Else it is [phys, phys + size).
+  struct Part {
+    uint64_t phys = 0;
+    uint32_t size = 0;
+  };
+  std::vector<Part> parts;
+  TranslationUnit* region = nullptr;  // that runs instead of this unit
+  TranslationUnit* base = nullptr;    // of a region: the unit it runs instead of
+  bool region_refused = false;        // there is no point in trying (again)
 
   // the cache's own
   TranslationUnit* next_in_bucket = nullptr;

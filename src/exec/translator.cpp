@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "base/check.h"
 #include "memory/access.h"
@@ -106,25 +107,7 @@ std::unique_ptr<TranslationUnit> Translator::translate(const UnitKey& key, uint6
   builder_.set_access_hook(instrumenter_ != nullptr ? instrumenter_->access_hook() : nullptr);
 
   for (;;) {
-    unit->size = 0;
-    unit->insn_count = 0;
-    unit->phys_next = 0;
-    unit->exact = exact;
-    needs_look_ = false;
-    ir_.clear();
-    ir_.pc_offset = frontend_.pc_offset();
-    ir_.pc_type = frontend_.pc_type();
-    ir_.exact = exact;
-    builder_.rollback({});
-    frontend_.begin_unit(key);
-    // Direct jumps are linked within the page alone: what leaves it is looked up again, since the
-    // mapping of another page may change without this one's.
-    const uint64_t page = (key.pc & kPageMask) - key.pc_base;
-    builder_.set_direct_range(page, page + kPageSize);
-    builder_.begin_block();
-    if (exact) builder_.emit(ir::Op::exact_begin, ir::Type::Void, {});
-    const uint32_t count_at = builder_.next_index();
-    builder_.count(0);
+    begin(*unit, exact);
     if (instrumenter_ != nullptr && instrumented_) instrumenter_->emit_unit_entry(cpu_, *unit, builder_);
 
     uint64_t pc = key.pc;
@@ -140,25 +123,150 @@ std::unique_ptr<TranslationUnit> Translator::translate(const UnitKey& key, uint6
       exact = true;
       continue;
     }
-    if (step != Step::Closed) {
-      insn_open_ = false;
-      const uint64_t next = pc - key.pc_base;
-      const uint64_t next_pc = frontend_.pc_type() == ir::Type::I32 ? static_cast<uint32_t>(next) : next;
-      if (exact || needs_look_) {
-        builder_.set(ir_.pc_offset, builder_.konst(ir_.pc_type, next_pc));
-        builder_.exit_dispatch();
-      } else {
-        builder_.exit_direct(next_pc);
-      }
-    }
-    builder_.set_imm(count_at, unit->insn_count);
+    if (step != Step::Closed) end_before(pc - key.pc_base);
     break;
   }
-  for (size_t i = 0; i < ir_.guest_insns.size(); i++) {
-    ir_.guest_insns[i].refund = static_cast<uint16_t>(unit->insn_count - i);
+  finish(*unit);
+  return unit;
+}
+
+void Translator::begin(TranslationUnit& unit, bool exact) {
+  unit.size = 0;
+  unit.insn_count = 0;
+  unit.phys_next = 0;
+  unit.exact = exact;
+  needs_look_ = false;
+  ir_.clear();
+  ir_.pc_offset = frontend_.pc_offset();
+  ir_.pc_type = frontend_.pc_type();
+  ir_.exact = exact;
+  builder_.rollback({});
+  frontend_.begin_unit(unit.key);
+  // Direct jumps are linked within the page alone: what leaves it is looked up again, since the
+  // mapping of another page may change without this one's.
+  const uint64_t page = (unit.key.pc & kPageMask) - unit.key.pc_base;
+  builder_.set_direct_range(page, page + kPageSize);
+  builder_.begin_block();
+  if (exact) builder_.emit(ir::Op::exact_begin, ir::Type::Void, {});
+  count_at_ = builder_.next_index();
+  builder_.count(0);
+}
+
+void Translator::end_before(uint64_t pc) {
+  insn_open_ = false;
+  const uint64_t next_pc = frontend_.pc_type() == ir::Type::I32 ? static_cast<uint32_t>(pc) : pc;
+  if (ir_.exact || needs_look_) {
+    builder_.set(ir_.pc_offset, builder_.konst(ir_.pc_type, next_pc));
+    builder_.exit_dispatch();
+  } else {
+    builder_.exit_direct(next_pc);
   }
-  unit->insns = ir_.guest_insns;
-  unit->exits.resize(ir_.exit_count);
+}
+
+void Translator::finish(TranslationUnit& unit) {
+  builder_.set_imm(count_at_, unit.insn_count);
+  for (size_t i = 0; i < ir_.guest_insns.size(); i++) {
+    ir_.guest_insns[i].refund = static_cast<uint16_t>(unit.insn_count - i);
+  }
+  unit.insns = ir_.guest_insns;
+  unit.exits.resize(ir_.exit_count);
+}
+
+// --- regions
+
+// The instructions of one unit of the path. Full: one of them needs a block of its own kind; the unit is cut before it.
+Translator::Step Translator::region_part(TranslationUnit& unit, const TranslationUnit& part) {
+  uint64_t pc = part.key.pc;
+  TranslationUnit::Part covered{part.phys, 0};
+  Step step = Step::Next;
+  for (uint32_t i = 0; i < part.insn_count && step == Step::Next; i++) {
+    const ir::Builder::Mark mark = builder_.mark();
+    const uint32_t size = unit.size, count = unit.insn_count;
+    step = one_insn(unit, pc, false);
+    if (step == Step::Next && builder_.mark().blocks != mark.blocks) {
+      builder_.rollback(mark);
+      unit.size = size;
+      unit.insn_count = count;
+      step = Step::Full;
+    }
+    if (step == Step::Next || step == Step::Closed) {
+      pc += unit.size - size;
+      covered.size += unit.size - size;
+    }
+  }
+  insn_open_ = false;
+  if (covered.size != 0) unit.parts.push_back(covered);
+  if (step == Step::Next || step == Step::Full) end_before(pc - unit.key.pc_base);
+  return step;
+}
+
+// The unit so far ends in a jump or in a branch: where that leads to pc, the end is taken back, and a way out left
+// for the other direction.
+bool Translator::goes_on_at(uint64_t pc) {
+  const ir::Inst last = ir_.insts[ir_.blocks[0].first + ir_.blocks[0].count - 1];
+  ir::Builder::Mark open = builder_.mark();
+  open.blocks = 1;
+  open.insts = ir_.blocks[0].count - 1;
+  open.current = 0;
+  open.open = true;
+  if (ir_.blocks.size() == 1) {
+    if (last.op != ir::Op::exit_direct || last.imm != pc) return false;
+    open.exit_count--;
+    builder_.rollback(open);
+    return true;
+  }
+  if (ir_.blocks.size() != 3 || last.op != ir::Op::brc) return false;
+  const auto target = [&](uint64_t block, uint64_t& to) {
+    const ir::Block& b = ir_.blocks[block];
+    const ir::Inst& exit = ir_.insts[b.first + b.count - 1];
+    if (exit.op == ir::Op::exit_direct && b.count == 1) {
+      to = exit.imm;
+      open.exit_count--;
+      return true;
+    }
+    if (exit.op != ir::Op::exit_indirect || b.count != 2 || ir_.insts[b.first].op != ir::Op::konst) return false;
+    to = ir_.insts[b.first].imm;
+    return true;
+  };
+  uint64_t if_true = 0, if_false = 0;
+  if (!target(last.aux, if_true) || !target(last.imm, if_false)) return false;
+  if (if_true != pc && if_false != pc) return false;
+  builder_.rollback(open);
+  builder_.exit_if({last.args[0], ir::Type::I1}, if_true == pc ? if_false : if_true, if_true == pc);
+  frontend_.branch_passed();
+  return true;
+}
+
+std::unique_ptr<TranslationUnit> Translator::translate_region(std::span<TranslationUnit* const> path, bool closes) {
+  Instrumenter* const instrumenter = std::exchange(instrumenter_, nullptr);  // it has allowed regions: emits nothing
+  auto unit = region_of(path, closes);
+  instrumenter_ = instrumenter;
+  return unit;
+}
+
+std::unique_ptr<TranslationUnit> Translator::region_of(std::span<TranslationUnit* const> path, bool closes) {
+  const TranslationUnit& head = *path.front();
+  builder_.set_access_hook(nullptr);
+  auto unit = std::make_unique<TranslationUnit>();
+  unit_ = unit.get();
+  unit->key = head.key;
+  unit->phys = head.phys;
+  unit->variant = kRegion;
+  begin(*unit, false);
+  size_t parts = 0;
+  while (parts < path.size()) {
+    const Step step = region_part(*unit, *path[parts]);
+    if (step == Step::Fault || step == Step::NeedExact) return nullptr;
+    if (step == Step::Full) break;
+    parts++;
+    const bool last = parts == path.size();
+    if (last && !closes) break;
+    const uint64_t next = (last ? head : *path[parts]).key.pc - head.key.pc_base;  // a pc that the front end made
+    if (!goes_on_at(next)) break;
+    if (last) builder_.exit_direct(next);
+  }
+  if (parts < 2) return nullptr;
+  finish(*unit);
   return unit;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "exec/frontend.h"
 #include "exec/instrumenter.h"
@@ -23,11 +24,21 @@ class Translator : private ir::ExitHook {
   // is in ir() until the next call. nullptr: an instruction's second page faulted; the fault is pending.
   std::unique_ptr<TranslationUnit> translate(const UnitKey& key, uint64_t phys, uint32_t variant,
                                              unsigned max_insns);
+  // Translates the units that ran one after the other, all on one page, as one (variant kRegion): each but the last
+  // one's end goes on with the next, and to where else it leads there is a way out in the middle. nullptr: not two of
+  // them go together, nor does one come back to its own beginning.
+  std::unique_ptr<TranslationUnit> translate_region(std::span<TranslationUnit* const> path, bool closes);
   [[nodiscard]] const ir::Unit& ir() const { return ir_; }
 
  private:
   enum class Step : uint8_t { Next, Closed, Full, NeedExact, Fault };
   Step one_insn(TranslationUnit& unit, uint64_t pc, bool exact);
+  std::unique_ptr<TranslationUnit> region_of(std::span<TranslationUnit* const> path, bool closes);
+  void begin(TranslationUnit& unit, bool exact);
+  void end_before(uint64_t pc);  // falls through to pc
+  Step region_part(TranslationUnit& unit, const TranslationUnit& part);
+  [[nodiscard]] bool goes_on_at(uint64_t pc);
+  void finish(TranslationUnit& unit);
   void before_exit(ir::Builder& builder) override;
   [[nodiscard]] std::span<const uint8_t> page_bytes(uint64_t phys) const;
 
@@ -42,6 +53,7 @@ class Translator : private ir::ExitHook {
   bool insn_open_ = false;
   bool needs_look_ = false;  // InsnResult::needs_look of the last instruction
   bool instrumented_ = true;
+  uint32_t count_at_ = 0;  // the unit's `count`
 };
 
 }  // namespace panda::exec

@@ -18,6 +18,13 @@ uint64_t covered_bits(uint64_t begin, uint64_t end) {
 
 }  // namespace
 
+namespace {
+
+// The bytes of `unit` on physical page `page`: [begin, end) as physical addresses.
+struct PhysRange {
+  uint64_t begin, end;
+};
+
 PhysRange range_on_page(const TranslationUnit& unit, uint64_t page) {
   const uint64_t size = std::max<uint64_t>(unit.size, 1);
   const uint64_t page_end = (unit.phys & kPageMask) + kPageSize;
@@ -25,6 +32,31 @@ PhysRange range_on_page(const TranslationUnit& unit, uint64_t page) {
   if (page == (unit.phys & kPageMask)) return {unit.phys, std::min(end, page_end)};
   return {unit.phys_next, unit.phys_next + (end - page_end)};
 }
+
+// Calls f(begin, end) for each piece of the unit's code on the page; stops and says so where it returns true.
+template <typename F>
+bool any_piece(const TranslationUnit& unit, uint64_t page, F f) {
+  if (unit.parts.empty()) {
+    const PhysRange r = range_on_page(unit, page);
+    return f(r.begin, r.end);
+  }
+  return std::ranges::any_of(unit.parts, [&](const auto& part) { return f(part.phys, part.phys + part.size); });
+}
+
+bool overlaps_unit(const TranslationUnit& unit, uint64_t page, uint64_t phys, uint64_t size) {
+  return any_piece(unit, page, [&](uint64_t begin, uint64_t end) { return begin < phys + size && phys < end; });
+}
+
+uint64_t covered_by(const TranslationUnit& unit, uint64_t page) {
+  uint64_t bits = 0;
+  any_piece(unit, page, [&](uint64_t begin, uint64_t end) {
+    bits |= covered_bits(begin, end);
+    return false;
+  });
+  return bits;
+}
+
+}  // namespace
 
 UnitCache::UnitCache(Backend& backend, GuestMemory& memory, VcpuContext& cpu)
     : backend_(backend),
@@ -58,8 +90,7 @@ void UnitCache::grow() {
 void UnitCache::add_to_page(uint64_t page, TranslationUnit& unit) {
   Page& p = pages_[page];
   p.units.push_back(&unit);
-  const PhysRange r = range_on_page(unit, page);
-  p.covered |= covered_bits(r.begin, r.end);
+  p.covered |= covered_by(unit, page);
   memory_.mark_code_page(cpu_, page);
 }
 
@@ -68,10 +99,7 @@ void UnitCache::remove_from_page(uint64_t page, TranslationUnit& unit) {
   PANDA_CHECK(it != pages_.end());
   std::erase(it->second.units, &unit);
   it->second.covered = 0;
-  for (const TranslationUnit* u : it->second.units) {
-    const PhysRange r = range_on_page(*u, page);
-    it->second.covered |= covered_bits(r.begin, r.end);
-  }
+  for (const TranslationUnit* u : it->second.units) it->second.covered |= covered_by(*u, page);
   if (it->second.units.empty()) {
     pages_.erase(it);
     memory_.clear_code_page(page);
@@ -91,21 +119,53 @@ TranslationUnit& UnitCache::insert(std::unique_ptr<TranslationUnit> unit) {
   return u;
 }
 
-void UnitCache::link(TranslationUnit& from, uint32_t exit, TranslationUnit& to) {
-  PANDA_CHECK(from.valid && to.valid && from.exits[exit].to == nullptr);
-  from.exits[exit].to = &to;
+void UnitCache::link(TranslationUnit& from, uint32_t exit, TranslationUnit& to, int32_t countdown) {
+  TranslationUnit::ExitLink& link = from.exits[exit];
+  PANDA_CHECK(from.valid && to.valid && link.to == nullptr);
+  link = {&to, countdown > 0, countdown};
   to.incoming.push_back({&from, exit});
-  backend_.link(from, exit, to);
+  backend_.link(from, exit, to, link.counted);
+}
+
+void UnitCache::link_for_ever(TranslationUnit& from, uint32_t exit) {
+  TranslationUnit::ExitLink& link = from.exits[exit];
+  backend_.unlink(from, exit);
+  link.counted = false;
+  backend_.link(from, exit, *link.to, false);
+}
+
+void UnitCache::cut(TranslationUnit& unit) {
+  for (uint32_t i = 0; i < unit.exits.size(); i++) {
+    if (unit.exits[i].to != nullptr) backend_.unlink(unit, i);
+  }
+}
+
+void UnitCache::mend(TranslationUnit& unit) {
+  for (uint32_t i = 0; i < unit.exits.size(); i++) {
+    const TranslationUnit::ExitLink& link = unit.exits[i];
+    if (link.to != nullptr) backend_.link(unit, i, *link.to, link.counted);
+  }
+}
+
+void UnitCache::replace_by_region(TranslationUnit& base, TranslationUnit& region) {
+  base.region = &region;
+  region.base = &base;
+  jumps_.forget_unit(base);
+  std::vector<TranslationUnit::Incoming> incoming;
+  incoming.swap(base.incoming);
+  for (const auto& in : incoming) {
+    backend_.unlink(*in.from, in.index);
+    in.from->exits[in.index].to = nullptr;
+    link(*in.from, in.index, region, 0);
+  }
 }
 
 bool UnitCache::overlaps(uint64_t phys, uint64_t size) const {
   const uint64_t page = phys & kPageMask;
   const auto it = pages_.find(page);
   if (it == pages_.end() || (it->second.covered & covered_bits(phys, phys + size)) == 0) return false;
-  return std::ranges::any_of(it->second.units, [&](const TranslationUnit* u) {
-    const PhysRange r = range_on_page(*u, page);
-    return r.begin < phys + size && phys < r.end;
-  });
+  return std::ranges::any_of(it->second.units,
+                             [&](const TranslationUnit* u) { return overlaps_unit(*u, page, phys, size); });
 }
 
 unsigned UnitCache::invalidate(uint64_t phys, uint64_t size) {
@@ -114,15 +174,21 @@ unsigned UnitCache::invalidate(uint64_t phys, uint64_t size) {
   if (it == pages_.end()) return 0;
   std::vector<TranslationUnit*> hit;
   for (TranslationUnit* u : it->second.units) {
-    const PhysRange r = range_on_page(*u, page);
-    if (r.begin < phys + size && phys < r.end) hit.push_back(u);
+    if (overlaps_unit(*u, page, phys, size)) hit.push_back(u);
   }
-  for (TranslationUnit* u : hit) drop(*u, false);
+  for (TranslationUnit* u : hit) {
+    if (u->valid) drop(*u, false);  // a region goes with its base
+  }
   return static_cast<unsigned>(hit.size());
 }
 
 void UnitCache::drop(TranslationUnit& unit, bool evicted) {
   unit.valid = false;
+  if (unit.region != nullptr) drop(*unit.region, evicted);
+  if (unit.base != nullptr) {
+    unit.base->region = nullptr;
+    unit.base = nullptr;
+  }
   for (const auto& in : unit.incoming) {
     backend_.unlink(*in.from, in.index);
     in.from->exits[in.index].to = nullptr;

@@ -24,7 +24,13 @@ class UnitCache {
 
   [[nodiscard]] TranslationUnit* find(const UnitKey& key, uint64_t phys, uint32_t variant) const;
   TranslationUnit& insert(std::unique_ptr<TranslationUnit> unit);
-  void link(TranslationUnit& from, uint32_t exit, TranslationUnit& to);
+  // countdown: how often the exit is taken until it counts as hot (ExitLink); 0: it is not counted.
+  void link(TranslationUnit& from, uint32_t exit, TranslationUnit& to, int32_t countdown);
+  void link_for_ever(TranslationUnit& from, uint32_t exit);  // a linked exit is counted no longer
+  // All exits lead to the engine; and as they are linked again.
+  void cut(TranslationUnit& unit);
+  void mend(TranslationUnit& unit);
+  void replace_by_region(TranslationUnit& base, TranslationUnit& region);  // wherever base was gone to
   [[nodiscard]] JumpCache& jumps() { return jumps_; }
 
   [[nodiscard]] bool overlaps(uint64_t phys, uint64_t size) const;
@@ -66,11 +72,5 @@ class UnitCache {
   std::unordered_map<uint64_t, Page> pages_;  // by physical page
   JumpCache jumps_;
 };
-
-// The bytes of `unit` on physical page `page`: [begin, end) as physical addresses.
-struct PhysRange {
-  uint64_t begin, end;
-};
-[[nodiscard]] PhysRange range_on_page(const TranslationUnit& unit, uint64_t page);
 
 }  // namespace panda::exec

@@ -205,6 +205,12 @@ void Builder::insn(uint64_t pc, unsigned size) {
   emit(Op::insn, Type::Void, {}, index);
 }
 
+void Builder::exit_if(Value condition, uint64_t pc, bool if_false) {
+  const bool looked_up = pc < direct_begin_ || pc >= direct_end_;
+  const ExitIf e{looked_up ? 0 : unit_.exit_count++, if_false, looked_up};
+  emit(Op::exit_if, Type::Void, {condition}, pc, e.pack());
+}
+
 // --- terminators
 
 void Builder::br(uint32_t block) { emit(Op::br, Type::Void, {}, 0, block); }

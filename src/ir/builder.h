@@ -135,6 +135,9 @@ class Builder {
   uint32_t next_index() const { return static_cast<uint32_t>(unit_.insts.size()); }
   void set_imm(uint32_t index, uint64_t imm) { unit_.insts[index].imm = imm; }
 
+  // A way out in the middle of the block, behind a complete instruction: taken where `condition` is not `if_false`.
+  void exit_if(Value condition, uint64_t pc, bool if_false);
+
   // --- terminators. In an exact unit, exit_direct and exit_indirect set the pc slot and dispatch.
   void br(uint32_t block);
   void brc(Value condition, uint32_t if_true, uint32_t if_false);

@@ -63,6 +63,17 @@ struct MemInfo {
   }
 };
 
+// What exit_if holds in its aux.
+struct ExitIf {
+  static constexpr uint32_t kMaxExit = 0x3fff'ffff;
+  uint32_t exit = 0;      // exit number; without meaning where looked_up
+  bool if_false = false;  // taken where the condition does not hold
+  bool looked_up = false;
+
+  [[nodiscard]] constexpr uint32_t pack() const { return exit << 2 | uint32_t{looked_up} << 1 | uint32_t{if_false}; }
+  [[nodiscard]] static constexpr ExitIf unpack(uint32_t aux) { return {aux >> 2, (aux & 1) != 0, (aux & 2) != 0}; }
+};
+
 struct Unit {
   std::vector<Inst> insts;
   std::vector<Block> blocks;  // block 0 is the entry
@@ -71,7 +82,7 @@ struct Unit {
   Type pc_type = Type::I64;
   uint32_t f80_control = 0;   // slots of F80 ops: x87 control and status word (I16)
   uint32_t f80_status = 0;
-  uint32_t exit_count = 0;    // exit_direct numbers used: 0 .. exit_count-1
+  uint32_t exit_count = 0;    // exit_direct and exit_if numbers used: 0 .. exit_count-1
   bool exact = false;         // a single instruction that may cross the line; ends in exit_dispatch
 
   [[nodiscard]] std::span<const Inst> body(const Block& b) const { return {insts.data() + b.first, b.count}; }

@@ -17,7 +17,7 @@ enum class Op : uint16_t {
 // The kind of an operand or result in the table.
 enum class Sig : uint8_t { None, Void, I1, I8, I16, I32, I64, F32, F64, V128, F80, T, X, Any };
 
-enum class Effects : uint8_t { Pure, FpState, ReadState, WriteState, Load, Store, Call, Mark, End };
+enum class Effects : uint8_t { Pure, FpState, ReadState, WriteState, Load, Store, Call, Mark, SideExit, End };
 
 struct OpInfo {
   std::string_view name;

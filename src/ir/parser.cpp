@@ -263,6 +263,8 @@ class Parser {
         line.expect(",");
         in.imm = target(line);
         return;
+      case Op::exit_if:
+        return exit_if(line, in);
       case Op::exit_direct:
         in.imm = line.number();
         line.expect(",");
@@ -275,6 +277,21 @@ class Parser {
         line.accept(",");
         if (line.accept("aux=")) in.aux = u32(line);
     }
+  }
+
+  void exit_if(Line& line, Inst& in) {
+    ExitIf e;
+    e.if_false = line.accept("not");
+    arg(line, in);
+    line.expect(",");
+    in.imm = line.number();
+    line.expect(",");
+    e.looked_up = line.accept("looked_up");
+    if (!e.looked_up) {
+      line.expect("exit=");
+      e.exit = static_cast<uint32_t>(line.number(ExitIf::kMaxExit));
+    }
+    in.aux = e.pack();
   }
 
   void memory(Line& line, Inst& in) {

@@ -79,6 +79,8 @@ class Printer {
         return put(" block {}", in.aux);
       case Op::brc:
         return put(" {}, block {}, block {}", value(in.args[0]), in.aux, in.imm);
+      case Op::exit_if:
+        return exit_if(in);
       case Op::exit_direct:
         return put(" {:#x}, exit={}", in.imm, in.aux);
       default:
@@ -86,6 +88,12 @@ class Printer {
         if (in.imm != 0) put(", imm={:#x}", in.imm);
         if (in.aux != 0) put(", aux={}", in.aux);
     }
+  }
+
+  void exit_if(const Inst& in) {
+    const ExitIf e = ExitIf::unpack(in.aux);
+    put(" {}{}, {:#x}", e.if_false ? "not " : "", value(in.args[0]), in.imm);
+    e.looked_up ? put(", looked_up") : put(", exit={}", e.exit);
   }
 
   void memory(MemInfo m) {

@@ -16,7 +16,7 @@ const HelperDesc kHelper{
 const HelperDesc* lookup(std::string_view name) { return name == "helper" ? &kHelper : nullptr; }
 
 constexpr std::string_view kUnit =
-    R"(unit pc=[16]:i64 exits=2
+    R"(unit pc=[16]:i64 exits=3
 guest 0 pc=0x1000 size=4 refund=2
 guest 1 pc=0x1004 size=2 refund=1
 block 0:
@@ -41,6 +41,8 @@ block 0:
   %13 = vcmp_f64 %9, %10, imm=0x3
   set.v128 [32], %13
   bump 0x7fff0010, by=3
+  exit_if not %7, 0x3000, exit=2
+  exit_if %7, 0x40000, looked_up
   brc %7, block 1, block 2
 block 1:
   exit_direct 0x2000, exit=0
@@ -65,7 +67,7 @@ TEST(TextTest, PrintsWhatItParsed) {
 TEST(TextTest, ErrorsNameTheLine) {
   const auto bad_op = parse(kUnit, lookup);
   ASSERT_FALSE(bad_op.has_value());
-  EXPECT_EQ(bad_op.error().message, "line 30: no such op `insn_count_source`");
+  EXPECT_EQ(bad_op.error().message, "line 32: no such op `insn_count_source`");
   const auto bad_helper = parse(good_text(), [](std::string_view) { return nullptr; });
   ASSERT_FALSE(bad_helper.has_value());
   EXPECT_EQ(bad_helper.error().message, "line 16: no such helper `helper`");
@@ -95,7 +97,10 @@ TEST(VerifierTest, FindsWhatIsWrong) {
       {{"set.i64 [0]", "set.i64 [4]"}, "overlap"},
       {{"set.i64 [0]", "set.i64 [32]"}, "two types"},
       {{"exit=1", "exit=0"}, "used twice"},
-      {{"exit=1", "exit=2"}, "out of range"},
+      {{"exit=1", "exit=3"}, "out of range"},
+      {{"exit=2", "exit=3"}, "out of range"},
+      {{"exit=2", "exit=0"}, "used twice"},
+      {{"exit_if %7", "exit_if %6"}, "wrong operand type"},
       {{"block 2\nblock 1", "block 9\nblock 1"}, "no such block"},
       {{"bit=8 width=16", "bit=60 width=16"}, "bit field"},
       {{"  brc %7, block 1, block 2\n", ""}, "terminator"},
@@ -103,7 +108,7 @@ TEST(VerifierTest, FindsWhatIsWrong) {
       {{"vpshufd %9", "vpshufd %8"}, "wrong operand type"},
       {{"aux=4", "aux=2"}, "lane bytes"},
       {{"imm=0x3", "imm=0x9"}, "bad predicate"},
-      {{"exits=2", "exits=2 exact"}, "exact_begin"},
+      {{"exits=3", "exits=3 exact"}, "exact_begin"},
       {{"helper(%5)", "helper(%5, %5)"}, "helper's"},
       {{"konst.i64 0x10", "konst.i8 0x100"}, "wider than its type"},
   };

@@ -98,6 +98,11 @@ class Verifier {
         has_insn_ = true;
         count_allowed_ = false;
         return {};
+      case Op::exit_if:
+        if (unit_.exact) return "an exact unit ends in exit_dispatch";
+        if (!has_insn_) return "no insn mark precedes it in its block";
+        count_allowed_ = false;
+        return {};
       case Op::load:
       case Op::store:
       case Op::guard:
@@ -148,13 +153,20 @@ class Verifier {
         if (in.aux >= unit_.blocks.size()) return "no such block";
         return {};
       case Op::exit_direct:
-        if (in.aux >= exit_used_.size()) return "exit number out of range";
-        if (exit_used_[in.aux]) return "exit number used twice";
-        exit_used_[in.aux] = true;
+        return use_exit(in.aux);
+      case Op::exit_if:
+        if (const ExitIf e = ExitIf::unpack(in.aux); !e.looked_up) return use_exit(e.exit);
         return {};
       default:
         return {};
     }
+  }
+
+  std::string_view use_exit(uint32_t number) {
+    if (number >= exit_used_.size()) return "exit number out of range";
+    if (exit_used_[number]) return "exit number used twice";
+    exit_used_[number] = true;
+    return {};
   }
 
   Status check_slots() {

@@ -110,6 +110,22 @@ bool Instrumentation::fires(unsigned type) {
   }
 }
 
+// Whoever sees or changes translations sees units as they are alone.
+bool Instrumentation::allows_regions() const {
+  constexpr unsigned kOfTranslations[] = {
+      PANDA_CB_BEFORE_BLOCK_TRANSLATE, PANDA_CB_AFTER_BLOCK_TRANSLATE, PANDA_CB_BEFORE_TCG_CODEGEN,
+      PANDA_CB_BEFORE_BLOCK_EXEC,      PANDA_CB_AFTER_BLOCK_EXEC,      PANDA_CB_START_BLOCK_EXEC,
+      PANDA_CB_END_BLOCK_EXEC,         PANDA_CB_INSN_TRANSLATE,        PANDA_CB_AFTER_INSN_TRANSLATE,
+      PANDA_CB_INSN_EXEC,              PANDA_CB_AFTER_INSN_EXEC,       PANDA_CB_CPU_RESTORE_STATE,
+      PANDA_CB_VIRT_MEM_BEFORE_READ,   PANDA_CB_VIRT_MEM_BEFORE_WRITE, PANDA_CB_VIRT_MEM_AFTER_READ,
+      PANDA_CB_VIRT_MEM_AFTER_WRITE,   PANDA_CB_PHYS_MEM_BEFORE_READ,  PANDA_CB_PHYS_MEM_BEFORE_WRITE,
+      PANDA_CB_PHYS_MEM_AFTER_READ,    PANDA_CB_PHYS_MEM_AFTER_WRITE,  PANDA_CB_BEFORE_BLOCK_EXEC_INVALIDATE_OPT};
+  if (!counters_.empty()) return false;
+  return std::ranges::none_of(kOfTranslations, [this](unsigned type) {
+    return registry_.active(type) || !registry_.emitted(type).empty();
+  });
+}
+
 // ---- the state as plugins see it
 
 uint64_t Instrumentation::field(uint32_t offset) const {

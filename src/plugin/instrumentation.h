@@ -86,6 +86,7 @@ class Instrumentation : public exec::Instrumenter, public CpuObserver {
   void insn_restarts(VcpuContext&) override { memory_.insn_restarts(); }
   void delivery_begins(VcpuContext&) override { memory_.delivery_begins(); }
   void delivery_ends(VcpuContext&) override { memory_.delivery_ends(); }
+  [[nodiscard]] bool allows_regions() const override;
 
   // CpuObserver
   bool asid_changes(VcpuContext& cpu, uint64_t old_value, uint64_t new_value) noexcept override;

@@ -44,6 +44,29 @@ class EngineTest : public testing::TestWithParam<BackendFactory> {
     return text;
   }
 
+  // A loop of several blocks: r3 grows by 5 in every second of n rounds, by 7 behind a store in the others.
+  static Assembler two_way_program(uint32_t n) {
+    Assembler a;
+    a.emit(Insn::li, 5, 0, n);
+    a.emit(Insn::li, 6, 0, 1);
+    const uint32_t loop = a.here();
+    a.emit(Insn::addi, 0, 0, 4);
+    a.emit(Insn::sub, 1, 6, 1);  // 1, 0, 1, 0, ...
+    const uint32_t other = a.here();
+    a.emit(Insn::beq, 1, 2);
+    a.emit(Insn::addi, 3, 3, 5);
+    const uint32_t join = a.here();
+    a.emit(Insn::jmp);
+    a.patch(other);
+    a.emit(Insn::store, 3, 0, 0x4000);
+    a.emit(Insn::addi, 3, 3, 7);
+    a.patch(join);
+    a.emit(Insn::addi, 5, 5, 0xffff);
+    a.branch(Insn::bne, 5, 2, loop);
+    a.emit(Insn::halt);
+    return a;
+  }
+
   // Adds up n, n-1, … 1 in r0.
   static Assembler sum_program(uint32_t n) {
     Assembler a;
@@ -386,6 +409,87 @@ TEST_P(EngineTest, InstrumentationCanComeAndGo) {
   m.engine->set_instrumenter(nullptr);
   expect_equal(m, 700);
   EXPECT_EQ(watch.insns, 100u);
+}
+
+TEST_P(EngineTest, RegionsStopAtEveryCount) {
+  const Assembler a = two_way_program(200);
+  for (const int32_t threshold : {1, 20}) {
+    Machine m(GetParam(), a.bytes());
+    m.engine->set_region_threshold(threshold);
+    for (uint64_t count = 1; count < 1400; count += count < 400 ? 1 : 29) expect_equal(m, count);
+    expect_equal(m, 5000);
+    expect_equal_ram(m);
+    EXPECT_GE(m.engine->stats().regions_translated, 1u);
+  }
+}
+
+TEST_P(EngineTest, ARegionRunsWithoutTheDispatcher) {
+  const Assembler a = two_way_program(30000);
+  Machine m(GetParam(), a.bytes());
+  m.engine->set_region_threshold(50);
+  EXPECT_EQ(m.run(1'000'000), exec::StopReason::IdleForever);
+  EXPECT_GE(m.engine->stats().regions_translated, 1u);
+  EXPECT_LT(m.engine->stats().dispatches, 2000u);
+}
+
+TEST_P(EngineTest, RegionsCanBeSwitchedOff) {
+  const Assembler a = two_way_program(1000);
+  Machine m(GetParam(), a.bytes());
+  m.engine->set_region_threshold(0);
+  expect_equal(m, 20'000);
+  EXPECT_EQ(m.engine->stats().regions_translated, 0u);
+}
+
+// The store goes over an instruction in the middle of the region that it is in.
+TEST_P(EngineTest, RegionThatIsOverwritten) {
+  Assembler a;
+  a.emit(Insn::li, 5, 0, 60);
+  a.emit(Insn::li, 6, 0, 1);
+  const uint32_t loop = a.here();
+  a.emit(Insn::sub, 1, 6, 1);
+  const uint32_t skip = a.here();
+  a.emit(Insn::bne, 5, 7);  // over a jump that is never made
+  a.emit(Insn::halt);
+  a.patch(skip);
+  const uint32_t grows = a.here();
+  a.emit(Insn::addi, 0, 0, 1);
+  a.emit(Insn::addi, 7, 2, 30);
+  const uint32_t not_yet = a.here();
+  a.emit(Insn::bne, 5, 7);
+  a.emit(Insn::load, 4, 2, grows);
+  a.emit(Insn::li, 3, 0, 0);
+  a.emit(Insn::lih, 3, 0, 9);
+  a.emit(Insn::add, 4, 4, 3);
+  a.emit(Insn::store, 4, 2, grows);
+  a.patch(not_yet);
+  a.emit(Insn::addi, 7, 2, 0xffff);
+  a.emit(Insn::addi, 5, 5, 0xffff);
+  a.branch(Insn::bne, 5, 2, loop);
+  a.emit(Insn::halt);
+  Machine m(GetParam(), a.bytes());
+  m.engine->set_region_threshold(3);
+  for (uint64_t count = 90; count < 700; count += 90) expect_equal(m, count);
+  EXPECT_EQ(m.state().regs[0], 31u + 29u * 10u);
+  EXPECT_GE(m.engine->stats().regions_translated, 2u);
+  EXPECT_GE(m.engine->stats().smc_invalidations, 1u);
+}
+
+// A plugin that wants blocks gets them one by one; regions are made again when it has gone.
+TEST_P(EngineTest, RegionsGiveWayToInstrumentation) {
+  const Assembler a = two_way_program(3000);
+  CountingInstrumenter watch;
+  Machine m(GetParam(), a.bytes());
+  m.engine->set_region_threshold(10);
+  expect_equal(m, 1000);
+  const uint64_t regions = m.engine->stats().regions_translated;
+  EXPECT_GE(regions, 1u);
+  m.engine->set_instrumenter(&watch);
+  expect_equal(m, 3000);
+  EXPECT_EQ(watch.insns, 2000u);
+  EXPECT_EQ(m.engine->stats().regions_translated, regions);
+  m.engine->set_instrumenter(nullptr);
+  expect_equal(m, 5000);
+  EXPECT_GT(m.engine->stats().regions_translated, regions);
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, EngineTest, testing::ValuesIn(backends()),

@@ -38,8 +38,8 @@ class WrongBackend final : public exec::Backend {
     if (mistake_.in_run && !made_ && ++runs_ > 60) made_ = mistake_.in_run(cpu, exit);
     return exit;
   }
-  void link(exec::TranslationUnit& from, uint32_t index, exec::TranslationUnit& to) override {
-    inner_->link(from, index, to);
+  void link(exec::TranslationUnit& from, uint32_t index, exec::TranslationUnit& to, bool counted) override {
+    inner_->link(from, index, to, counted);
   }
   void unlink(exec::TranslationUnit& from, uint32_t index) override { inner_->unlink(from, index); }
   void release(exec::TranslationUnit& unit) override { inner_->release(unit); }

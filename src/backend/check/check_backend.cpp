@@ -86,7 +86,7 @@ void CheckBackend::compare(bool on) {
       if (on) {
         subject_->unlink(pair->subject, i);
       } else {
-        subject_->link(pair->subject, i, pair_of(*to).subject);
+        subject_->link(pair->subject, i, pair_of(*to).subject, unit.exits[i].counted);
       }
     }
   }
@@ -128,10 +128,11 @@ bool CheckBackend::compile(const ir::Unit& ir, TranslationUnit& unit) {
   return true;
 }
 
-void CheckBackend::link(TranslationUnit& from, uint32_t index, TranslationUnit& to) {
+void CheckBackend::link(TranslationUnit& from, uint32_t index, TranslationUnit& to, bool counted) {
   Pair& p = pair_of(from);
-  if (&from == &to) oracle_->link(p.oracle, index, p.oracle);
-  if (&from == &to || !comparing_) subject_->link(p.subject, index, pair_of(to).subject);
+  p.subject.exits[index].countdown = from.exits[index].countdown;
+  if (&from == &to) oracle_->link(p.oracle, index, p.oracle, false);
+  if (&from == &to || !comparing_) subject_->link(p.subject, index, pair_of(to).subject, counted);
 }
 
 void CheckBackend::unlink(TranslationUnit& from, uint32_t index) {
@@ -253,7 +254,9 @@ ExitInfo CheckBackend::run_alone(VcpuContext& cpu, TranslationUnit& unit, uint64
   ExitInfo exit = subject_->run(cpu, pair_of(unit).subject);
   if (has_unit(exit)) {
     settle(cpu, *exit.unit, exit);
-    exit.unit = static_cast<Proxy*>(exit.unit)->engine;
+    TranslationUnit* const unit_of_engine = static_cast<Proxy*>(exit.unit)->engine;
+    if (exit.kind == Exit::Direct) unit_of_engine->exits[exit.index].countdown = exit.unit->exits[exit.index].countdown;
+    exit.unit = unit_of_engine;
   }
   give_back(cpu, withheld, exit);
   return exit;

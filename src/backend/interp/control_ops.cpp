@@ -130,23 +130,15 @@ void insn_count(Frame& f, const Step& s) noexcept {
 
 void bump(Frame&, const Step& s) noexcept { *reinterpret_cast<uint64_t*>(s.imm) += s.aux; }
 
-// --- ends of blocks
-
 namespace {
-void go_to(Frame& f, uint64_t block) noexcept { f.next = f.program->steps.data() + f.program->block_entry[block]; }
-}  // namespace
-
-void br(Frame& f, const Step& s) noexcept { go_to(f, s.aux); }
-void brc(Frame& f, const Step& s) noexcept { go_to(f, f.arg(s, 0) != 0 ? s.aux : s.imm); }
-
-void exit_direct(Frame& f, const Step& s) noexcept {
-  if (Program* to = f.program->links[s.aux]; to != nullptr) return f.enter(*to);
-  f.write_pc(s.imm);
-  f.leave(exec::Exit::Direct, s.aux);
+void leave_directly(Frame& f, uint32_t exit, uint64_t pc) noexcept {
+  const Program::Link& link = f.program->links[exit];
+  if (link.to != nullptr && (!link.counted || --f.program->unit->exits[exit].countdown >= 0)) return f.enter(*link.to);
+  f.write_pc(pc);
+  f.leave(exec::Exit::Direct, exit);
 }
 
-void exit_indirect(Frame& f, const Step& s) noexcept {
-  const uint64_t pc = f.arg(s, 0);
+void look_up(Frame& f, uint64_t pc) noexcept {
   if (f.cpu->jump_cache != nullptr) {
     const JumpCacheEntry& e = f.cpu->jump_cache[jump_cache_index(pc)];
     if (e.pc == pc && e.code != nullptr) {
@@ -156,6 +148,27 @@ void exit_indirect(Frame& f, const Step& s) noexcept {
   f.write_pc(pc);
   f.leave(exec::Exit::Indirect, 0);
 }
+}  // namespace
+
+void exit_if(Frame& f, const Step& s) noexcept {
+  const ir::ExitIf e = ir::ExitIf::unpack(s.aux);
+  if ((f.arg(s, 0) == 0) != e.if_false) return;
+  f.cpu->budget += f.program->insns[f.insn].refund - 1;
+  if (e.looked_up) return look_up(f, s.imm);
+  leave_directly(f, e.exit, s.imm);
+}
+
+// --- ends of blocks
+
+namespace {
+void go_to(Frame& f, uint64_t block) noexcept { f.next = f.program->steps.data() + f.program->block_entry[block]; }
+}  // namespace
+
+void br(Frame& f, const Step& s) noexcept { go_to(f, s.aux); }
+void brc(Frame& f, const Step& s) noexcept { go_to(f, f.arg(s, 0) != 0 ? s.aux : s.imm); }
+
+void exit_direct(Frame& f, const Step& s) noexcept { leave_directly(f, s.aux, s.imm); }
+void exit_indirect(Frame& f, const Step& s) noexcept { look_up(f, f.arg(s, 0)); }
 
 void exit_dispatch(Frame& f, const Step&) noexcept { f.leave(exec::Exit::Dispatch, 0); }
 

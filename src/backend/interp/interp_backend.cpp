@@ -75,7 +75,7 @@ bool InterpBackend::compile(const ir::Unit& ir, exec::TranslationUnit& unit) {
   Program* const program = &programs_.back();
   program->unit = &unit;
   program->insns = ir.guest_insns;
-  program->links.assign(ir.exit_count, nullptr);
+  program->links.assign(ir.exit_count, {});
   program->pc_offset = ir.pc_offset;
   program->f80_control = ir.f80_control;
   program->f80_status = ir.f80_status;
@@ -111,11 +111,12 @@ exec::ExitInfo InterpBackend::run(VcpuContext& cpu, exec::TranslationUnit& unit)
   return f.exit;
 }
 
-void InterpBackend::link(exec::TranslationUnit& from, uint32_t index, exec::TranslationUnit& to) {
-  program_of(from).links.at(index) = &program_of(to);
+void InterpBackend::link(exec::TranslationUnit& from, uint32_t index, exec::TranslationUnit& to,
+                         bool counted) {
+  program_of(from).links.at(index) = {&program_of(to), counted};
 }
 
-void InterpBackend::unlink(exec::TranslationUnit& from, uint32_t index) { program_of(from).links.at(index) = nullptr; }
+void InterpBackend::unlink(exec::TranslationUnit& from, uint32_t index) { program_of(from).links.at(index) = {}; }
 
 void InterpBackend::release(exec::TranslationUnit& unit) {
   PANDA_CHECK(running_ == 0);

@@ -23,7 +23,7 @@ class InterpBackend final : public exec::Backend {
   [[nodiscard]] std::string_view name() const override { return "interp"; }
   bool compile(const ir::Unit& ir, exec::TranslationUnit& unit) override;
   exec::ExitInfo run(VcpuContext& cpu, exec::TranslationUnit& unit) override;
-  void link(exec::TranslationUnit& from, uint32_t index, exec::TranslationUnit& to) override;
+  void link(exec::TranslationUnit& from, uint32_t index, exec::TranslationUnit& to, bool counted) override;
   void unlink(exec::TranslationUnit& from, uint32_t index) override;
   void release(exec::TranslationUnit& unit) override;
   void reset() override;

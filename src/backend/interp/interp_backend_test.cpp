@@ -84,7 +84,7 @@ TEST_F(InterpTest, DirectExitsLeaveUntilLinked) {
   EXPECT_EQ(slot(0), 2u);
   EXPECT_EQ(cpu().budget, 998);
 
-  backend_.link(*one, 0, *two);
+  backend_.link(*one, 0, *two, false);
   exit = backend_.run(cpu(), *one);
   EXPECT_EQ(exit.unit, two.get());
   EXPECT_EQ(slot(kPc), 0x3000u);
@@ -109,7 +109,7 @@ TEST_F(InterpTest, IndirectExitsNeedThePcInTheJumpCache) {
 
 TEST_F(InterpTest, BudgetThatDoesNotSufficeIsLeftAlone) {
   auto one = adder(0x1000, 1, [](ir::Builder& b) { b.exit_direct(0x1000); });
-  backend_.link(*one, 0, *one);
+  backend_.link(*one, 0, *one, false);
   cpu().budget = 7;
   const exec::ExitInfo exit = backend_.run(cpu(), *one);
   EXPECT_EQ(exit.kind, Exit::Budget);

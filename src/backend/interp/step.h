@@ -44,7 +44,11 @@ struct Program {
   std::vector<Step> steps;
   std::vector<uint32_t> block_entry;  // step at which each block begins
   std::vector<ir::GuestInsn> insns;
-  std::vector<Program*> links;  // by exit number; null: not linked
+  struct Link {
+    Program* to = nullptr;  // null: not linked
+    bool counted = false;   // in the unit's ExitLink
+  };
+  std::vector<Link> links;  // by exit number
   uint32_t pc_offset = 0;
   uint32_t f80_control = 0;
   uint32_t f80_status = 0;

@@ -133,6 +133,9 @@ struct ExitJump {
   uint32_t after = 0;  // position after the jump's displacement; 0: no such exit
   uint32_t stub = 0;
   uint32_t loop_head = 0;  // where a link of the unit to itself goes; 0: to its entry
+  // 0: not there. Where a counted link's jump goes, and the position after the displacement of the jump behind that.
+  uint32_t counted = 0;
+  uint32_t counted_after = 0;
 };
 
 // Brings the guest's slots up to date from what the stub's description says; returns its header.

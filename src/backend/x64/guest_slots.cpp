@@ -158,46 +158,48 @@ void RegAlloc::set(ValueId at, uint64_t offset, ValueId value) {
   dirty_.push_back(n);
 }
 
-void RegAlloc::store_slot(uint16_t n) {
-  const Slot& s = slots_[n];
-  const ValueInfo& v = values_[s.value];
-  const Xbyak::RegExp at = c_.rbp + slot_map_.offset(n);
-  const bool avx = c_.features.avx;
-  const int r = v.reg;
-  tell({AllocEvent::StoreSlot, v.reg, slot_map_.offset(n), s.value, 0});
-  if (r >= 16) {
-    switch (s.type) {
-      case Type::F32: avx ? c_.vmovss(c_.dword[at], xmm(r)) : c_.movss(c_.dword[at], xmm(r)); return;
-      case Type::F64: avx ? c_.vmovsd(c_.qword[at], xmm(r)) : c_.movsd(c_.qword[at], xmm(r)); return;
-      default: avx ? c_.vmovups(c_.ptr[at], xmm(r)) : c_.movups(c_.ptr[at], xmm(r)); return;
+void store_slot_code(Assembler& c, uint32_t offset, Type type, int reg, uint64_t constant) {
+  const Xbyak::RegExp at = c.rbp + static_cast<int>(offset);
+  const bool avx = c.features.avx;
+  if (reg >= 16) {
+    switch (type) {
+      case Type::F32: avx ? c.vmovss(c.dword[at], xmm(reg)) : c.movss(c.dword[at], xmm(reg)); return;
+      case Type::F64: avx ? c.vmovsd(c.qword[at], xmm(reg)) : c.movsd(c.qword[at], xmm(reg)); return;
+      default: avx ? c.vmovups(c.ptr[at], xmm(reg)) : c.movups(c.ptr[at], xmm(reg)); return;
     }
   }
-  if (r >= 0) {
-    switch (ir::size_bytes(s.type)) {
-      case 1: c_.mov(c_.byte[at], reg8(r)); return;
-      case 2: c_.mov(c_.word[at], reg16(r)); return;
-      case 4: c_.mov(c_.dword[at], reg32(r)); return;
-      default: c_.mov(c_.qword[at], reg64(r)); return;
+  if (reg >= 0) {
+    switch (ir::size_bytes(type)) {
+      case 1: c.mov(c.byte[at], reg8(reg)); return;
+      case 2: c.mov(c.word[at], reg16(reg)); return;
+      case 4: c.mov(c.dword[at], reg32(reg)); return;
+      default: c.mov(c.qword[at], reg64(reg)); return;
     }
   }
-  PANDA_CHECK(is_konst(s.value));
-  const uint64_t k = unit_->insts[s.value].imm;
-  const auto low = static_cast<uint32_t>(k);
-  switch (ir::size_bytes(s.type)) {
-    case 1: c_.mov(c_.byte[at], low & 0xff); return;
-    case 2: c_.mov(c_.word[at], low & 0xffff); return;
-    case 4: c_.mov(c_.dword[at], low); return;
+  const auto low = static_cast<uint32_t>(constant);
+  switch (ir::size_bytes(type)) {
+    case 1: c.mov(c.byte[at], low & 0xff); return;
+    case 2: c.mov(c.word[at], low & 0xffff); return;
+    case 4: c.mov(c.dword[at], low); return;
     default: break;
   }
-  for (int half = 0; half < (s.type == Type::V128 ? 2 : 1); half++) {
+  for (int half = 0; half < (type == Type::V128 ? 2 : 1); half++) {
     const Xbyak::RegExp half_at = at + half * 8;
-    if (static_cast<int64_t>(k) == static_cast<int32_t>(low)) {
-      c_.mov(c_.qword[half_at], k);
+    if (static_cast<int64_t>(constant) == static_cast<int32_t>(low)) {
+      c.mov(c.qword[half_at], constant);
     } else {
-      c_.mov(c_.dword[half_at], low);
-      c_.mov(c_.dword[half_at + 4], static_cast<uint32_t>(k >> 32));
+      c.mov(c.dword[half_at], low);
+      c.mov(c.dword[half_at + 4], static_cast<uint32_t>(constant >> 32));
     }
   }
+}
+
+void RegAlloc::store_slot(uint16_t n) {
+  const Slot& s = slots_[n];
+  const int r = values_[s.value].reg;
+  tell({AllocEvent::StoreSlot, static_cast<int8_t>(r), slot_map_.offset(n), s.value, 0});
+  PANDA_CHECK(r >= 0 || is_konst(s.value));
+  store_slot_code(c_, slot_map_.offset(n), s.type, r, r >= 0 ? 0 : unit_->insts[s.value].imm);
 }
 
 void RegAlloc::make_clean(uint16_t n) {

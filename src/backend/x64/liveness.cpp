@@ -45,7 +45,8 @@ uint32_t deferred_until(const ir::Unit& unit, const Inst& in, uint32_t index, co
   const ValueInfo& v = values[index];
   if (v.uses != 1 || v.lazy_until != 0) return 0;
   const Inst& user = unit.insts[v.user];
-  const bool conditional = (user.op == Op::brc || user.op == Op::select) && user.args[0] == index;
+  const bool conditional =
+      (user.op == Op::brc || user.op == Op::exit_if || user.op == Op::select) && user.args[0] == index;
   if (in.op == Op::icmp || (in.op == Op::trunc && in.type == Type::I1)) return conditional ? v.last_use : 0;
   // A scaled index added to something: LEA.
   if (is_scaled_index(unit, index) && user.op == Op::add &&
@@ -106,6 +107,7 @@ void Liveness::run(const ir::Unit& unit, const ir::Block& block, const AccessGro
   std::fill(next_.begin(), next_.end(), NextAccess{});
   faults_.clear();
   uint32_t next_call = ~uint32_t{0};
+  uint32_t ways_out = 0;  // exit_if seen, backwards
   for (uint32_t i = block.first + block.count; i-- > block.first;) {
     const Inst& in = unit.insts[i];
     ValueInfo& v = values[i];
@@ -128,12 +130,13 @@ void Liveness::run(const ir::Unit& unit, const ir::Block& block, const AccessGro
       NextAccess& next = next_[slot];
       v.read_again = next.is_get;
       if (in.op == Op::get) {
-        next = {true, false, 0};
+        next = {true, false, 0, 0};
         continue;
       }
-      const bool overwritten = next.is_set;
+      // A way out stores what it finds, as the end of the block does: the value must be there.
+      const bool overwritten = next.is_set && next.ways_out == ways_out;
       const uint32_t until = overwritten ? last_fault_before(next) : 0;
-      next = {false, true, static_cast<uint32_t>(faults_.size())};
+      next = {false, true, static_cast<uint32_t>(faults_.size()), ways_out};
       if (overwritten) {
         if (until == 0) {
           v.dead = true;
@@ -150,6 +153,8 @@ void Liveness::run(const ir::Unit& unit, const ir::Block& block, const AccessGro
       continue;
     } else if (ir::is_memory(in.op)) {
       faults_.push_back(i);
+    } else if (in.op == Op::exit_if) {
+      ways_out++;
     } else if (in.op == Op::call) {
       if (reinterpret_cast<const ir::HelperDesc*>(in.imm)->keeps == 0) next_call = i;
       forget_touched(*reinterpret_cast<const ir::HelperDesc*>(in.imm), slots);

@@ -65,6 +65,7 @@ class Liveness {
     bool is_get = false;
     bool is_set = false;  // and nothing reads the slot before
     uint32_t faults = 0;  // faults_.size() at that set
+    uint32_t ways_out = 0;  // between it and the block's end
   };
   [[nodiscard]] uint32_t last_fault_before(const NextAccess& next) const;
   void forget_touched(const ir::HelperDesc& desc, const SlotMap& slots);

@@ -25,6 +25,10 @@ Assembler::Offset Lowering::run(const ir::Unit& unit, exec::TranslationUnit& han
   stores_.clear();
   count_references(unit);
   loop_exit_ = find_loop_exit();
+  if (loop_exit_ != ir::kNoValue) {
+    const ir::Block& way_back = unit.blocks[loop_exit_];
+    loop_exit_number_ = unit.insts[way_back.first + way_back.count - 1].aux;
+  }
   ra_.begin_unit(unit);
   groups_.begin_unit(unit);
   x87_.begin_unit(unit);

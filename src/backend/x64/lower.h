@@ -83,6 +83,7 @@ class Lowering {
     uint64_t value;   // Direct: pc; Budget: n
     uint32_t first_store = 0;  // slots to write, in stores_
     uint32_t stores = 0;
+    uint32_t refund = 0;  // Direct, Indirect: instructions paid for that do not run
   };
   struct BlockJump {
     Assembler::Offset after;
@@ -143,7 +144,9 @@ class Lowering {
   [[nodiscard]] bool is_lone_exit(uint32_t block) const;
   void leave_by(Assembler::Offset jump, uint32_t block);
   [[nodiscard]] uint32_t find_loop_exit() const;
+  [[nodiscard]] bool everything_inline(const ir::Block& block) const;
   void end_loop(const Inst& brc);
+  void end_region_loop(const Inst& exit);
   void store_bindings(const ColdStub& stub);
   [[nodiscard]] bool follows(uint32_t block) const;
   void move_arguments(const Inst& in, const ir::HelperDesc& desc);
@@ -152,7 +155,9 @@ class Lowering {
   void load_constant(int to, uint64_t value);
   void exit_with(exec::Exit kind, uint32_t index);  // jumps to the unit's tail
   void store_pc(uint64_t pc);
-  void exit_to_other_page(uint64_t pc);
+  void exit_to_other_page(uint64_t pc, int t, int u);
+  void emit_direct_stub(const ColdStub& stub);
+  [[nodiscard]] bool may_be_counted(uint64_t pc) const;
   void emit_cold_stubs();
   void emit_tail();
   [[nodiscard]] uint32_t next_insn_index() const;
@@ -218,7 +223,9 @@ class Lowering {
   std::vector<Assembler::Offset> tail_jumps_;
   std::vector<ExitJump> exits_;
   std::vector<RegAlloc::Binding> stores_;
-  uint32_t loop_exit_ = ir::kNoValue;  // the block that leaves to the unit itself, where it is a loop
+  // Where the unit is a loop: the block that leaves to the unit itself, and the number of that exit.
+  uint32_t loop_exit_ = ir::kNoValue;
+  uint32_t loop_exit_number_ = 0;
   Assembler::Offset loop_head_ = 0;
 };
 

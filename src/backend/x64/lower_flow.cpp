@@ -3,6 +3,7 @@
 
 #include "backend/x64/call_clobbers.h"
 #include "backend/x64/lower.h"
+#include "base/check.h"
 
 namespace panda::x64 {
 
@@ -85,26 +86,54 @@ void Lowering::lower_br(const Inst& in) {
   jump_to(in.aux);
 }
 
+bool Lowering::everything_inline(const ir::Block& block) const {
+  bool counts = false;
+  for (const Inst& in : unit_->body(block)) {
+    counts |= in.op == Op::count;
+    if (in.op == Op::call && !reinterpret_cast<const ir::HelperDesc*>(in.imm)->pure) return false;
+  }
+  return counts;
+}
+
 // Is the unit one block that branches to itself or out, and does everything inline? Then the block
-// that stands for the way back.
+// that stands for the way back, which in a region is that block itself.
 uint32_t Lowering::find_loop_exit() const {
   const ir::Block& body = unit_->blocks[0];
-  if (unit_->exact || unit_->blocks.size() != 3 || body.count == 0 || unit_->guest_insns.empty()) return ir::kNoValue;
+  if (unit_->exact || body.count == 0 || unit_->guest_insns.empty()) return ir::kNoValue;
+  const uint64_t head = unit_->guest_insns[0].pc;
   const Inst& last = unit_->insts[body.first + body.count - 1];
-  if (last.op != Op::brc) return ir::kNoValue;
-  const auto if_false = static_cast<uint32_t>(last.imm);
-  if (!is_lone_exit(last.aux) || !is_lone_exit(if_false)) return ir::kNoValue;
-  bool counts = false;
-  for (const Inst& in : unit_->body(body)) {
-    counts |= in.op == Op::count;
-    if (in.op != Op::call) continue;
-    if (!reinterpret_cast<const ir::HelperDesc*>(in.imm)->pure) return ir::kNoValue;
+  if (unit_->blocks.size() == 1) {
+    return last.op == Op::exit_direct && last.imm == head && everything_inline(body) ? 0 : ir::kNoValue;
   }
-  if (!counts) return ir::kNoValue;
+  if (unit_->blocks.size() != 3 || last.op != Op::brc) return ir::kNoValue;
+  const auto if_false = static_cast<uint32_t>(last.imm);
+  if (!is_lone_exit(last.aux) || !is_lone_exit(if_false) || !everything_inline(body)) return ir::kNoValue;
   for (const uint32_t b : {last.aux, if_false}) {
-    if (unit_->insts[unit_->blocks[b].first].imm == unit_->guest_insns[0].pc) return b;
+    if (unit_->insts[unit_->blocks[b].first].imm == head) return b;
   }
   return ir::kNoValue;
+}
+
+void Lowering::end_region_loop(const Inst& exit) {
+  x87_flush();
+  ra_.flush_not_carried();
+  const auto first = static_cast<uint32_t>(stores_.size());
+  ra_.move_to_loop_head(stores_);
+  cold_stubs_.push_back({Exit::Direct, c_.jmp_forward(), exit.aux, exit.imm, first,
+                         static_cast<uint32_t>(stores_.size()) - first});
+}
+
+// What is dirty is stored out of line.
+void Lowering::lower_exit_if(const Inst& in) {
+  const ir::ExitIf e = ir::ExitIf::unpack(in.aux);
+  x87_flush();
+  const Cc cc = condition(in.args[0]);
+  ra_.tell_slow_path();
+  const auto first = static_cast<uint32_t>(stores_.size());
+  ra_.dirty_slots(stores_);
+  cold_stubs_.push_back({e.looked_up ? Exit::Indirect : Exit::Direct, c_.jcc_forward(e.if_false ? invert(cc) : cc),
+                         e.exit, in.imm, first, static_cast<uint32_t>(stores_.size()) - first,
+                         unit_->guest_insns[current_insn_].refund - 1u});
 }
 
 void Lowering::end_loop(const Inst& in) {
@@ -166,21 +195,20 @@ void Lowering::store_pc(uint64_t pc) {
 }
 
 void Lowering::lower_exit_direct(const Inst& in) {
+  if (loop_exit_ != ir::kNoValue) return end_region_loop(in);
   x87_flush();
   ra_.flush();
   cold_stubs_.push_back({Exit::Direct, c_.jmp_forward(), in.aux, in.imm});
 }
 
-// To a pc that is known, but that another page holds.
-void Lowering::exit_to_other_page(uint64_t pc) {
-  const int t = ra_.scratch();
+// To a pc that is known, but that another page holds. t and u: scratch registers.
+void Lowering::exit_to_other_page(uint64_t pc, int t, int u) {
   const auto at = static_cast<int>(jump_cache_index(pc) * sizeof(JumpCacheEntry));
   c_.mov(reg64(t), c_.qword[c_.rbp + PANDA_CONTEXT(jump_cache)]);
   const Xbyak::RegExp entry_pc = reg64(t) + (at + static_cast<int>(offsetof(JumpCacheEntry, pc)));
   if (static_cast<int64_t>(pc) == static_cast<int32_t>(pc)) {
     c_.cmp(c_.qword[entry_pc], static_cast<uint32_t>(pc));
   } else {
-    const int u = ra_.scratch();
     if (pc <= 0xffff'ffff) {
       c_.mov(reg32(u), static_cast<uint32_t>(pc));
     } else {
@@ -198,7 +226,9 @@ void Lowering::exit_to_other_page(uint64_t pc) {
 void Lowering::lower_exit_indirect(const Inst& in) {
   x87_flush();
   ra_.flush();
-  if (uint64_t constant = 0; ra_.is_const(in.args[0], &constant)) return exit_to_other_page(constant);
+  if (uint64_t constant = 0; ra_.is_const(in.args[0], &constant)) {
+    return exit_to_other_page(constant, ra_.scratch(), ra_.scratch());
+  }
   const int pc = ra_.use(in.args[0]);
   const int t = ra_.scratch();
   // index = (pc ^ pc >> 4) & mask, times the size of an entry
@@ -371,40 +401,62 @@ void Lowering::exit_with(Exit kind, uint32_t index) {
   tail_jumps_.push_back(c_.jmp_forward());
 }
 
-// Of a loop's slots: integers, in registers or constant.
 void Lowering::store_bindings(const ColdStub& stub) {
   for (uint32_t i = stub.first_store; i < stub.first_store + stub.stores; i++) {
     const RegAlloc::Binding& b = stores_[i];
-    const Xbyak::RegExp at = c_.rbp + static_cast<int>(b.offset);
-    const bool wide = b.type == Type::I64;
-    if (b.reg >= 0) {
-      wide ? c_.mov(c_.qword[at], reg64(b.reg)) : c_.mov(c_.dword[at], reg32(b.reg));
-      continue;
-    }
-    c_.mov(c_.dword[at], static_cast<uint32_t>(b.constant));
-    if (wide) c_.mov(c_.dword[at + 4], static_cast<uint32_t>(b.constant >> 32));
+    PANDA_CHECK(b.reg != kLazyReg);
+    store_slot_code(c_, b.offset, b.type, b.reg, b.constant);
   }
+}
+
+// May the engine want to know how often this exit is taken? (ExitLink::countdown)
+bool Lowering::may_be_counted(uint64_t pc) const {
+  if (handle_->variant == exec::kRegion) return true;
+  return handle_->variant == exec::kNormal && !unit_->guest_insns.empty() && pc <= unit_->guest_insns.back().pc;
+}
+
+void Lowering::emit_direct_stub(const ColdStub& stub) {
+  if (stub.index >= exits_.size()) exits_.resize(stub.index + 1);
+  const bool again = loop_exit_ != ir::kNoValue && stub.index == loop_exit_number_;
+  ExitJump exit{stub.jump, c_.here(), again ? loop_head_ : 0, 0, 0};
+  if (!again && (stub.stores != 0 || stub.refund != 0)) {  // they come before the jump that is linked
+    store_bindings(stub);
+    if (stub.refund != 0) c_.add(reg64(kBudget), stub.refund);
+    exit.after = c_.jmp_forward();
+    exit.stub = c_.here();
+    c_.patch(exit.after, exit.stub);
+  } else {
+    store_bindings(stub);
+  }
+  store_pc(stub.value);
+  exit_with(Exit::Direct, stub.index);
+  if (!again && stub.index < handle_->exits.size() && may_be_counted(stub.value)) {
+    // The jump is linked to here, and from here to where it goes.
+    const Assembler::Offset counted = c_.here();
+    c_.mov(c_.rax, reinterpret_cast<uint64_t>(&handle_->exits[stub.index].countdown));
+    c_.dec(c_.dword[c_.rax]);
+    c_.jcc_back(Cc::S, exit.stub);
+    exit.counted = counted;
+    exit.counted_after = c_.jmp_forward();
+    c_.patch(exit.counted_after, exit.stub);
+  }
+  exits_[stub.index] = exit;
 }
 
 void Lowering::emit_cold_stubs() {
   for (const ColdStub& stub : cold_stubs_) {
-    const Assembler::Offset here = c_.here();
-    c_.patch(stub.jump, here);
-    store_bindings(stub);
+    c_.patch(stub.jump, c_.here());
     if (stub.kind == Exit::Direct) {
-      if (stub.index >= exits_.size()) exits_.resize(stub.index + 1);
-      const bool again = loop_exit_ != ir::kNoValue && stub.index == unit_->insts[unit_->blocks[loop_exit_].first].aux;
-      if (stub.stores == 0 || again) {
-        exits_[stub.index] = {stub.jump, here, again ? loop_head_ : 0};
-      } else {  // the stores come before the jump that is linked
-        const Assembler::Offset jump = c_.jmp_forward();
-        c_.patch(jump, jump);
-        exits_[stub.index] = {jump, jump, 0};
-      }
-      store_pc(stub.value);
-    } else if (stub.kind == Exit::Budget) {
-      c_.add(reg64(kBudget), static_cast<uint32_t>(stub.value));
+      emit_direct_stub(stub);
+      continue;
     }
+    store_bindings(stub);
+    if (stub.kind == Exit::Indirect) {
+      if (stub.refund != 0) c_.add(reg64(kBudget), stub.refund);
+      exit_to_other_page(stub.value, 0, 1);
+      continue;
+    }
+    if (stub.kind == Exit::Budget) c_.add(reg64(kBudget), static_cast<uint32_t>(stub.value));
     exit_with(stub.kind, stub.index);
   }
 }

@@ -50,6 +50,8 @@ class RandomIr {
   void random_op();
   void random_access();
   void random_call();
+  void way_out();
+  ir::Value condition();
   void terminator(unsigned block, unsigned blocks);
   ir::Value keep(ir::Value v);
 
@@ -274,6 +276,17 @@ inline void RandomIr::random_op() {
   }
 }
 
+inline void RandomIr::way_out() {
+  b_.set_direct_range(0, random(4) == 0 ? 0 : ~uint64_t{0});
+  b_.exit_if(condition(), pc_ + random(4), random(2) == 0);
+  b_.set_direct_range(0, ~uint64_t{0});
+}
+
+inline ir::Value RandomIr::condition() {
+  const ir::Value c = random(4) == 0 ? operand(ir::Type::I1) : emit(random(5) == 0 ? ir::Op::trunc : ir::Op::icmp);
+  return c.type == ir::Type::I1 ? c : b_.trunc(ir::Type::I1, c);
+}
+
 inline void RandomIr::terminator(unsigned block, unsigned blocks) {
   const uint64_t what = random(block + 1 < blocks ? 10 : 3);
   if (what == 0) {
@@ -285,9 +298,7 @@ inline void RandomIr::terminator(unsigned block, unsigned blocks) {
   } else if (what < 5) {
     b_.br(static_cast<uint32_t>(random(blocks)));
   } else {
-    const ir::Value c = random(4) == 0 ? operand(ir::Type::I1) : emit(random(5) == 0 ? ir::Op::trunc : ir::Op::icmp);
-    const ir::Value bit = c.type == ir::Type::I1 ? c : b_.trunc(ir::Type::I1, c);
-    b_.brc(bit, static_cast<uint32_t>(random(blocks)), block + 1);
+    b_.brc(condition(), static_cast<uint32_t>(random(blocks)), block + 1);
   }
 }
 
@@ -306,6 +317,7 @@ inline void RandomIr::unit(unsigned blocks, unsigned ops, std::vector<const ir::
       b_.insn(pc_ += 3, 3);
       u.guest_insns.back().refund = static_cast<uint16_t>(insns - k);
       for (unsigned n = 0; n < ops / insns; n++) random_op();
+      if (random(4) == 0) way_out();
     }
     terminator(i, blocks);
   }

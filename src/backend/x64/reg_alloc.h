@@ -20,6 +20,9 @@
 
 namespace panda::x64 {
 
+// Writes a guest-state slot: from a register or, where `reg` is negative, the constant.
+void store_slot_code(Assembler& c, uint32_t offset, ir::Type type, int reg, uint64_t constant);
+
 class RegAlloc {
  public:
   explicit RegAlloc(Assembler& assembler) : c_(assembler) {}

@@ -56,7 +56,7 @@ class X64Backend final : public exec::Backend {
   }
   bool compile(const ir::Unit& ir, exec::TranslationUnit& unit) override;
   exec::ExitInfo run(VcpuContext& cpu, exec::TranslationUnit& unit) override;
-  void link(exec::TranslationUnit& from, uint32_t index, exec::TranslationUnit& to) override;
+  void link(exec::TranslationUnit& from, uint32_t index, exec::TranslationUnit& to, bool counted) override;
   void unlink(exec::TranslationUnit& from, uint32_t index) override;
   void release(exec::TranslationUnit& unit) override;
   void reset() override { ring_->clear(); }
@@ -193,8 +193,9 @@ bool X64Backend::compile(const ir::Unit& ir, exec::TranslationUnit& unit) {
   unit.code = asm_.at(entry);
   unit.code_size = exits_at - entry;
   if (perf_map_ != nullptr) {
-    std::fprintf(perf_map_.get(), "%zx %zx guest_%llx_%u\n", reinterpret_cast<size_t>(unit.code),
-                 static_cast<size_t>(unit.code_size), static_cast<unsigned long long>(unit.key.pc), unit.insn_count);
+    std::fprintf(perf_map_.get(), "%zx %zx %s_%llx_%u\n", reinterpret_cast<size_t>(unit.code),
+                 static_cast<size_t>(unit.code_size), unit.variant == exec::kRegion ? "region" : "guest",
+                 static_cast<unsigned long long>(unit.key.pc), unit.insn_count);
   }
   return true;
 }
@@ -223,11 +224,14 @@ void X64Backend::release(exec::TranslationUnit& unit) {
   unit.code_size = 0;
 }
 
-void X64Backend::link(exec::TranslationUnit& from, uint32_t index, exec::TranslationUnit& to) {
+void X64Backend::link(exec::TranslationUnit& from, uint32_t index, exec::TranslationUnit& to, bool counted) {
   const ExitJump jump = exit_jump(from, index);
   if (jump.after == 0) return;  // the exit was found unreachable
   const auto entry = static_cast<Assembler::Offset>(static_cast<const uint8_t*>(to.code) - area_.begin());
-  if (jump.loop_head == 0) {
+  if (counted && jump.counted != 0) {
+    asm_.patch(jump.counted_after, entry);
+    asm_.patch(jump.after, jump.counted);
+  } else if (jump.loop_head == 0) {
     asm_.patch(jump.after, entry);
   } else if (&from == &to) {  // else the loop's registers must be stored, which its stub does
     asm_.patch(jump.after, jump.loop_head);

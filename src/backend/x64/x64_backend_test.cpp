@@ -55,12 +55,12 @@ TEST_F(X64BackendTest, LinksAndUnlinks) {
   EXPECT_EQ(e.kind, Exit::Direct);
   EXPECT_EQ(e.unit, &first);
   EXPECT_EQ(machine_.slot<uint64_t>(kPcOffset), 0x2000u);
-  machine_.backend().link(first, 0, second);
+  machine_.backend().link(first, 0, second, false);
   e = run(first);
   EXPECT_EQ(e.unit, &second);
   EXPECT_EQ(machine_.slot<uint64_t>(kPcOffset), 0xffffffff81000000u);
   EXPECT_EQ(machine_.slot<uint64_t>(kA), 3u);
-  machine_.backend().link(second, 0, first);  // a loop, until the budget is gone
+  machine_.backend().link(second, 0, first, false);  // a loop, until the budget is gone
   e = run(first);
   EXPECT_EQ(e.kind, Exit::Budget);
   EXPECT_EQ(e.index, 0u);

@@ -166,6 +166,7 @@ InsnEnd X86Frontend::emit(const exec::InsnRequest& request, ir::Builder& b) {
   const size_t blocks = b.unit().blocks.size();
   const InsnEnd end = found.row->translate(x);
   // A new block has no values of the last one; the system chapter's helpers may change any flag.
+  known_before_ = known_;
   if (b.unit().blocks.size() != blocks || found.chapter == Chapter::System) known_ = {};
   return end;
 }

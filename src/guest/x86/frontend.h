@@ -36,6 +36,7 @@ class X86Frontend final : public exec::Frontend {
   void begin_unit(const exec::UnitKey& key) override;
   [[nodiscard]] unsigned insn_size(const exec::InsnRequest& request) override;
   exec::InsnResult translate(const exec::InsnRequest& request, ir::Builder& b) override;
+  void branch_passed() override { known_ = known_before_; }
 
   void set_pc(VcpuContext& cpu, uint64_t pc) override;
   [[nodiscard]] uint64_t get_pc(const VcpuContext& cpu) override;
@@ -67,6 +68,7 @@ class X86Frontend final : public exec::Frontend {
   Decoder decoder_;
   RowTable rows_;
   FlagsKnown known_;
+  FlagsKnown known_before_;  // what was known as the last instruction ended its block
   bool shadow_open_ = false;  // the last instruction of the unit was STI
   X87Known x87_;
   X87Misses x87_misses_;

@@ -39,6 +39,7 @@ bool visit(const Inst& in, Scratch& scratch) {
     case Effects::Mark:
       if (in.op == Op::count) scratch.begin_block();
       return false;
+    case Effects::SideExit:
     case Effects::End:
       scratch.begin_block();
       return false;
