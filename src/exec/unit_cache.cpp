@@ -238,7 +238,8 @@ size_t UnitCache::host_bytes() const {
   size_t bytes = buckets_.capacity() * sizeof(buckets_[0]) + units_.capacity() * sizeof(units_[0]) + jumps_.host_bytes();
   for (const auto& u : units_) {
     bytes += sizeof(TranslationUnit) + u->insns.capacity() * sizeof(u->insns[0]) +
-             u->exits.capacity() * sizeof(u->exits[0]) + u->incoming.capacity() * sizeof(u->incoming[0]);
+             u->exits.capacity() * sizeof(u->exits[0]) + u->incoming.capacity() * sizeof(u->incoming[0]) +
+             u->parts.capacity() * sizeof(u->parts[0]);
   }
   for (const auto& [page, p] : pages_) bytes += sizeof(page) + sizeof(Page) + p.units.capacity() * sizeof(p.units[0]);
   return bytes;
