@@ -148,7 +148,7 @@ TEST_F(X64BackendTest, TheOldestIsInTheWayOfAFullArea) {
   while (backend.compile(unit, units.emplace_back())) ASSERT_LT(units.size(), 100000u);
   units.pop_back();
   EXPECT_GT(units.size(), 1000u);
-  backend.link(units.back(), 0, units[units.size() - 2]);
+  backend.link(units.back(), 0, units[units.size() - 2], false);
   for (int i = 0; i < 5000; i++) {  // several times around
     exec::TranslationUnit& next = units.emplace_back();
     while (!backend.compile(unit, next)) {
