@@ -1,9 +1,9 @@
 // Collects the code that the guest runs: the bytes of every block when it is translated, in the pandalog; which
 // blocks there were, as files for viewers.
-#include <map>
+#include <set>
 #include <vector>
 
-#include "common/drcov.hpp"
+#include "coverage/drcov.hpp"
 #include "panda/plog-cc.hpp"
 #include "panda/plugin.hpp"
 
@@ -19,7 +19,8 @@ class CollectCode : public panda::Plugin {
 
   target_ulong only_asid_;
   panda::Output drcov_, csv_;
-  std::map<uint64_t, uint32_t> blocks_;  // address, bytes of the longest block there
+  std::vector<coverage::Module> modules_;
+  std::set<coverage::CoveredBlock> blocks_;
 };
 
 CollectCode::CollectCode() {
@@ -27,7 +28,11 @@ CollectCode::CollectCode() {
   only_asid_ = args.address("asid", 0, "only code of this address space");
   const std::string drcov = args.text("drcov", "", "file for the blocks in drcov format");
   const std::string csv = args.text("csv", "", "file for the blocks as rows");
+  const std::string modules = args.text("modules", "", "NAME@BEGIN-END+...: the modules of the drcov file");
   args.done();
+  if (!modules.empty() && !coverage::parse_modules(modules, modules_)) {
+    panda::refuse("the argument modules=%s is not NAME@BEGIN-END+...", modules.c_str());
+  }
   if (pandalog == 0 && drcov.empty() && csv.empty()) {
     panda::refuse("nothing to collect into: give -pandalog FILE, or the argument drcov or csv");
   }
@@ -51,10 +56,7 @@ void CollectCode::collect(CPUState *cpu, const TranslationBlock &tb) {
     block->set_code(code->data(), code->size());
     globalLog.write_entry(std::move(entry));
   }
-  if (drcov_) {
-    uint32_t &size = blocks_[tb.pc];
-    if (tb.size > size) size = tb.size;
-  }
+  if (drcov_) blocks_.insert({asid, tb.pc, tb.size});
   if (csv_) {
     csv_.print("%" PRIu64 ",0x" TARGET_FMT_lx ",0x" TARGET_FMT_lx ",%u,", rr_get_guest_instr_count(), asid,
                static_cast<target_ulong>(tb.pc), static_cast<unsigned>(tb.size));
@@ -64,7 +66,7 @@ void CollectCode::collect(CPUState *cpu, const TranslationBlock &tb) {
 }
 
 CollectCode::~CollectCode() {
-  if (drcov_) plugin_common::write_drcov(drcov_, blocks_);
+  if (drcov_) coverage::Drcov::write(drcov_, modules_, {blocks_.begin(), blocks_.end()});
 }
 
 }  // namespace

@@ -11,7 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "common/drcov.hpp"
+#include "coverage/drcov.hpp"
 #include "panda/plog-cc.hpp"
 #include "panda/plugin.hpp"
 #include "track_intexc/track_intexc_ext.h"
@@ -34,8 +34,7 @@ struct AddressSpace {
   bool early = false;
   Path window;  // the last blocks, n + 1 at most
   std::unordered_map<Path, uint64_t, PathHash> hits;
-  std::vector<uint64_t> trace;          // not yet in the pandalog
-  std::map<uint64_t, uint32_t> blocks;  // engine's blocks: address, bytes
+  std::vector<uint64_t> trace;  // not yet in the pandalog
 };
 
 constexpr size_t kMostEdges = 64;
@@ -57,6 +56,8 @@ class EdgeCoverage : public panda::Plugin {
   target_ulong only_asid_;
   std::optional<uint64_t> main_;
   panda::Output csv_, drcov_;
+  std::vector<coverage::Module> modules_;
+  std::set<coverage::CoveredBlock> blocks_;         // the engine's
   std::set<uint64_t> insns_;                        // translated, their block not yet
   std::unordered_map<uint64_t, bool> is_transfer_;  // by the physical address behind a block: how it ends
   std::unordered_map<uint64_t, AddressSpace> spaces_;
@@ -124,7 +125,11 @@ EdgeCoverage::EdgeCoverage() {
   kernel_ = args.flag("kernel", "the kernel's code too, but for handlers of interrupts and exceptions");
   const std::string csv = args.text("csv", "", "file for the paths as rows");
   const std::string drcov = args.text("drcov", "", "file for the blocks in drcov format");
+  const std::string modules = args.text("modules", "", "NAME@BEGIN-END+...: the modules of the drcov file");
   args.done();
+  if (!modules.empty() && !coverage::parse_modules(modules, modules_)) {
+    panda::refuse("the argument modules=%s is not NAME@BEGIN-END+...", modules.c_str());
+  }
   if (n_ < 1 || n_ > kMostEdges) panda::refuse("the argument n must be between 1 and %zu", kMostEdges);
   if (!main.empty()) {
     char *end = nullptr;
@@ -188,10 +193,7 @@ void EdgeCoverage::enter(CPUState *cpu, const TranslationBlock &tb) {
   s.early = false;
   const auto known = is_transfer_.find(tb.phys_pc + tb.size);
   s.open = known != is_transfer_.end() && !known->second;
-  if (drcov_) {
-    uint32_t &size = s.blocks[pc];
-    if (tb.size > size) size = tb.size;
-  }
+  if (drcov_) blocks_.insert({asid, pc, tb.size});
   if (continues) return;
   if (s.window.size() > n_) s.window.erase(s.window.begin());
   s.window.push_back(pc);
@@ -234,17 +236,13 @@ EdgeCoverage::~EdgeCoverage() {
   csv_.print("asid,hits");
   for (size_t i = 0; i <= n_; i++) csv_.print(",pc%zu", i);
   csv_.print("\n");
-  std::map<uint64_t, uint32_t> covered;
   std::map<uint64_t, AddressSpace *> in_order;
   for (auto &[asid, space] : spaces_) in_order[asid] = &space;
   for (const auto &[asid, space] : in_order) {
     if (trace_) log_trace(asid, *space);
     log_edges(asid, *space);
-    for (const auto &[pc, size] : space->blocks) {
-      if (size > covered[pc]) covered[pc] = size;
-    }
   }
-  if (drcov_) plugin_common::write_drcov(drcov_, covered);
+  if (drcov_) coverage::Drcov::write(drcov_, modules_, {blocks_.begin(), blocks_.end()});
 }
 
 }  // namespace

@@ -268,6 +268,7 @@ plugin::MachineHooks Session::hooks() {
   h.plugin_writes = [this](std::optional<InsnCount> at) {
     if (recorder_) recorder_->plugin_writes(at);
   };
+  if (!live()) h.count_origin = first_.value;
   h.replay_total = [this]() -> uint64_t {
     return live() ? 0 : machine_.replayer()->log().last_count() - first_;
   };

@@ -373,7 +373,8 @@ void* cpu_state() { return current_host() != nullptr ? cpu().state() : nullptr; 
 uint64_t asid() { return current_host() != nullptr ? current_host()->target().asid(cpu()) : 0; }
 uint64_t pc() { return current_host() != nullptr ? current_host()->instrumentation().current_pc() : 0; }
 uint64_t instruction_count() {
-  return current_host() != nullptr ? current_host()->instrumentation().current_count() : 0;
+  PluginHost* const host = current_host();
+  return host != nullptr ? host->instrumentation().current_count() - host->hooks().count_origin : 0;
 }
 uint32_t flags() { return current_host() != nullptr ? current_host()->target().flags(cpu()) : 0; }
 

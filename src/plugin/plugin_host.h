@@ -46,6 +46,7 @@ struct MachineHooks {
   std::function<RrMode()> rr_mode;
   std::function<std::optional<RrMode>()> rr_requested;  // a request that waits
   std::function<std::string()> rr_name;                 // of the recording made or replayed
+  uint64_t count_origin = 0;  // in a replay: the engine's count at its first instruction, from which plugins count
   std::function<uint64_t()> replay_total;               // its length in instructions, when replaying
   // A plugin writes RAM at this count (recorded as such), until it is called with nothing.
   std::function<void(std::optional<InsnCount> at)> plugin_writes;

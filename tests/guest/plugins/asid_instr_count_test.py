@@ -39,6 +39,7 @@ class AsidInstrCount(recording.PluginTest):
         for r in rows:
             self.assertLess(int(r[3]), counts[int(r[2], 16)])
             self.assertLessEqual(int(r[3]), int(r[5]))
+            self.assertLess(int(r[5]), self.facts["instructions"])  # counted from the recording's first one
 
     def test_a_place_that_cannot_be_written(self):
         self.refused("asid_instr_count:csv=/no/such/counts.csv", "plugin asid_instr_count: ", "/no/such/counts.csv")

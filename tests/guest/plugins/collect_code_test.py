@@ -15,7 +15,7 @@ def read_drcov(data):
     """[(module's base, offset, bytes)]"""
     head, _, rest = data.partition(b"BB Table: ")
     lines = head.decode().splitlines()
-    assert lines[:2] == ["DRCOV VERSION: 2", "DRCOV FLAVOR: panda"], lines
+    assert lines[:2] == ["DRCOV VERSION: 2", "DRCOV FLAVOR: drcov"], lines
     count = int(lines[2].removeprefix("Module Table: version 2, count "))
     assert lines[3] == "Columns: id, base, end, entry, checksum, timestamp, path"
     modules = [[field.strip() for field in line.split(",")] for line in lines[4:]]
@@ -24,7 +24,7 @@ def read_drcov(data):
     rows = list(struct.iter_unpack("<IHH", table))
     assert len(rows) == int(number)
     for offset, size, module in rows:
-        assert int(modules[module][1], 16) + offset + size <= int(modules[module][2], 16) + 1
+        assert int(modules[module][1], 16) + offset + size <= int(modules[module][2], 16)
     return [(int(modules[module][1], 16), offset, size) for offset, size, module in rows]
 
 
@@ -81,6 +81,13 @@ class CollectCode(recording.PluginTest):
             covered.update(range(base + offset, base + offset + size))
         self.assertTrue(set(self.code_of("level1")) <= covered)
         self.assertFalse(set(self.code_of("never_called")) & covered)
+        begin, end = self.program.instructions[0][0] & ~0xfff, (self.program.instructions[-1][0] | 0xfff) + 1
+        self.replay(f"collect_code:drcov=module.cov,modules=program@{hex(begin)}-{hex(end)}")
+        rows = read_drcov(self.bytes("module.cov"))
+        self.assertEqual({base for base, _, _ in rows}, {begin})
+        self.assertEqual({pc for base, offset, size in rows for pc in range(base + offset, base + offset + size)},
+                         {pc for pc in covered if begin <= pc < end})
+        self.refused("collect_code:drcov=x,modules=program", "modules=program is not NAME@BEGIN-END")
 
     def test_without_an_output(self):
         self.refused("collect_code", "plugin collect_code: nothing to collect into: give -pandalog FILE")
