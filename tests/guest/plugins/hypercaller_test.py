@@ -14,7 +14,7 @@ class Hypercaller(recording.PluginTest):
         self.assertEqual(self.lines("probe.txt"), [])
 
     def test_answered_while_recording(self):
-        """The answer is the guest's: made live, and again in the replay with the same plugin."""
+        """The answer is the guest's: made live, in a replay without the plugins, and again in one with them."""
         behind = self.program["hypercall_insn"] + 2
         plugins = f"{PROBE}:hypercall=0xabcd0001;trace:user,begin={hex(behind)},end={hex(behind + 1)}"
         image = os.path.join(recording.FOLDER, "known.cpio")
@@ -27,6 +27,7 @@ class Hypercaller(recording.PluginTest):
             g.send("\x01x")
             g.wait()
             digest = self.recorded_digest(g.stderr(), "answered", "end_record")
+        self.assert_agrees("answered", digest)
         for run in ("live", "replay"):
             if run == "replay":
                 self.assert_agrees("answered", digest, "-panda", plugins)
