@@ -87,6 +87,7 @@ static bool every(CPUState *cpu, target_ulong pc) { return (void)cpu, (void)pc, 
 static int insn(CPUState *cpu, target_ulong pc) {
   n.insns++;
   EXPECT(open_block != NULL);
+  if (in_insn && pc == insn_pc) reached = ~(uint64_t)0; /* a string instruction that goes on */
   at(cpu, pc);
   insn_pc = pc;
   in_insn = true;

@@ -176,6 +176,7 @@ TEST_P(PluginApiTest, StopPointsCutBlocksWithoutCountingAnythingTwice) {
 
 // A device access in the middle of a block: the instruction runs alone and the block goes on.
 TEST_P(PluginApiTest, DeviceAccessesDoNotSplitBlocks) {
+  if (GetParam().name == "x64_small") GTEST_SKIP() << "its code area has no room for the block with all its calls";
   Assembler a;
   a.emit(Insn::li, 2, 0, 4);
   a.emit(Insn::lih, 2, 0, 4);  // 0x40004: beyond RAM
@@ -290,8 +291,7 @@ TEST_P(PluginApiTest, OldAndNewSourcesWorkTogether) {
   testing::internal::CaptureStderr();
   ASSERT_TRUE(load("old_style").has_value());
   const std::string said = testing::internal::GetCapturedStderr();
-  EXPECT_NE(said.find("panda: plugin old_style: the callback VIRT_MEM_AFTER_READ does not fire"), std::string::npos)
-      << said;
+  EXPECT_EQ(said, "");
   // new_style offers a callback and registers with itself, once it can be found by its name.
   ASSERT_TRUE(load("new_style").has_value());
   machine_->run(1'000'000);

@@ -26,7 +26,7 @@ std::vector<uint8_t> in_ram(const std::vector<uint8_t>& program) {
 }
 
 // So small that it is full after a few units, and that long units do not fit.
-constexpr size_t kSmallCodeBytes = 64 << 10;
+constexpr size_t kSmallCodeBytes = 128 << 10;
 
 // What a device register at `address` reads.
 uint32_t device_value(uint64_t address) { return static_cast<uint32_t>(address * 3 + 1); }

@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -174,7 +175,10 @@ void X64Backend::emit_slow_thunk(bool with_xmm, bool with_x87) {
 }
 
 bool X64Backend::compile(const ir::Unit& ir, exec::TranslationUnit& unit) {
-  if (!ring_->reserve(4096 + ir.insts.size() * kMaxBytesPerOp)) return false;
+  // Constants are part of what uses them.
+  const auto emitting = static_cast<size_t>(std::ranges::count_if(
+      ir.insts, [](const ir::Inst& in) { return in.op != ir::Op::konst && in.op != ir::Op::insn; }));
+  if (!ring_->reserve(4096 + emitting * kMaxBytesPerOp)) return false;
   const size_t piece_at = ring_->position();
   asm_.setSize(piece_at + sizeof(PieceHeader));
   const Assembler::Offset entry = lowering_.run(ir, unit);
