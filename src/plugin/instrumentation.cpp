@@ -31,6 +31,7 @@ TranslationBlock& block_of(uint64_t tb) { return *reinterpret_cast<TranslationBl
 
 // TranslationBlock::engine_
 constexpr uint64_t kLeaveEmitted = 1;  // the unit's code tells of the block's end
+constexpr uint64_t kBlockTold = 2;     // somebody hears of the block
 
 }  // namespace
 
@@ -260,6 +261,14 @@ const std::vector<Callback*>& Instrumentation::ask(InsnAnswer& answer, unsigned 
   return answer.callbacks;
 }
 
+bool Instrumentation::blocks_told() const {
+  return leave_emitted() || !counters_.empty() ||
+         !registry_.emitted(PANDA_CB_BEFORE_BLOCK_EXEC).empty() ||
+         !registry_.emitted(PANDA_CB_START_BLOCK_EXEC).empty() ||
+         !registry_.emitted(PANDA_CB_BEFORE_BLOCK_EXEC_INVALIDATE_OPT).empty() ||
+         !registry_.emitted(PANDA_CB_INSN_EXEC).empty() || !registry_.emitted(PANDA_CB_AFTER_INSN_EXEC).empty();
+}
+
 bool Instrumentation::leave_emitted() const {
   return !registry_.emitted(PANDA_CB_AFTER_BLOCK_EXEC).empty() || !registry_.emitted(PANDA_CB_END_BLOCK_EXEC).empty();
 }
@@ -279,6 +288,7 @@ void Instrumentation::emit_insn_before(VcpuContext&, exec::TranslationUnit& unit
     emit_calls(registry_.emitted(PANDA_CB_BEFORE_BLOCK_EXEC), moment, b, tb_word);
     emit_calls(registry_.emitted(PANDA_CB_START_BLOCK_EXEC), moment, b, tb_word);
     if (leave_emitted()) tb->engine_ |= kLeaveEmitted;
+    if (blocks_told()) tb->engine_ |= kBlockTold;
   }
   if (registry_.emitted(PANDA_CB_INSN_EXEC).empty() && !registry_.active(PANDA_CB_INSN_TRANSLATE)) return;
   const auto& callbacks = ask(before_, PANDA_CB_INSN_TRANSLATE, PANDA_CB_INSN_EXEC, unit, linear);
@@ -305,7 +315,7 @@ void Instrumentation::emit_unit_exit(VcpuContext&, exec::TranslationUnit& unit, 
   const uint64_t linear = last_pc_ + unit.key.pc_base;
   const auto tb_word = reinterpret_cast<uint64_t>(unit.plugin_tb);
   if (exec::continues_block(unit.variant)) {
-    // Whatever is registered: the open block must be closed.
+    if (!blocks_told()) return;
     b.call(kPartEnds, {b.i64(tb_word), insn_count(b), b.i64(linear & target_.address_mask)});
     return;
   }
@@ -447,6 +457,11 @@ void Instrumentation::finish_insn(TranslationBlock& tb, uint32_t index, uint64_t
   for (const Callback* c : callbacks) registry_.call_one(*c, engine_.cpu().state(), pc & target_.address_mask);
 }
 
+void Instrumentation::restore_state(TranslationBlock& tb) {
+  synchronise();
+  registry_.call_all(PANDA_CB_CPU_RESTORE_STATE, engine_.cpu().state(), &tb);
+}
+
 void Instrumentation::unit_left_early(VcpuContext& cpu, exec::TranslationUnit& unit, uint32_t index,
                                       ExitRequest why) {
   auto* const tb = static_cast<TranslationBlock*>(unit.plugin_tb);
@@ -459,17 +474,23 @@ void Instrumentation::unit_left_early(VcpuContext& cpu, exec::TranslationUnit& u
   }
   if (!exec::continues_block(unit.variant)) {
     if (tb == nullptr) return;
+    if ((tb->engine_ & kBlockTold) == 0) {
+      if (why == ExitRequest::Fault) restore_state(*tb);
+      return;
+    }
     open_ = {.tb = tb, .left = static_cast<uint32_t>(unit.insns.size())};
   }
-  if (open_.tb == nullptr) return;
+  if (open_.tb == nullptr) {
+    if (why == ExitRequest::Fault && tb != nullptr) restore_state(*tb);
+    return;
+  }
   block_open_ = true;
   open_.left -= std::min<uint32_t>(open_.left, index + (complete ? 1 : 0));
   open_.resume_pc = now;
   open_.resume_count = cpu.completed();
   if (complete && tb != nullptr) finish_insn(*tb, index, linear);
   if (why == ExitRequest::Fault) {
-    synchronise();
-    registry_.call_all(PANDA_CB_CPU_RESTORE_STATE, cpu.state(), open_.tb);
+    restore_state(*open_.tb);
     close_open_block(TB_EXIT_REQUESTED);
   } else if (open_.left == 0) {
     set_fields(linear, cpu.completed());

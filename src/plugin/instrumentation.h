@@ -138,9 +138,11 @@ class Instrumentation : public exec::Instrumenter, public CpuObserver {
   void emit_counters(Counts what, uint32_t amount, ir::Builder& b) const;
   [[nodiscard]] const std::vector<Callback*>& ask(InsnAnswer& answer, unsigned translate_type, unsigned exec_type,
                                                   const exec::TranslationUnit& unit, uint64_t linear);
+  [[nodiscard]] bool blocks_told() const;
   [[nodiscard]] bool leave_emitted() const;
   void end_block(TranslationBlock& tb, uint8_t how);
   void close_open_block(uint8_t how);
+  void restore_state(TranslationBlock& tb);
   void finish_insn(TranslationBlock& tb, uint32_t index, uint64_t pc);
   [[nodiscard]] int32_t decide(VcpuContext& cpu, unsigned type, int32_t vector);
 
