@@ -1,5 +1,5 @@
-// What is known of call instructions before they run: decided when they are translated, looked up when they
-// have run. An address where different processes have different calls is decoded anew each time.
+// What is known of calls and returns before they run: decided when they are translated, looked up when they have
+// run. An address where different processes have different ones is decoded anew each time.
 #pragma once
 
 #include <algorithm>
@@ -169,28 +169,29 @@ inline Decoded decode(const uint8_t* bytes, size_t available, Mode mode) {
   return out;
 }
 
-struct CallSite {
-  uint64_t ret = 0;  // 0: not the same for all who have this address
-  Decoded call;
-  bool operator==(const CallSite&) const = default;
+// A call or a return at an address.
+struct Site {
+  uint64_t ret = 0;  // of a call: the return address
+  Decoded insn;      // None: not the same for all who have this address
+  bool operator==(const Site&) const = default;
 };
 
-class CallSites {
+class Sites {
  public:
-  void add(uint64_t pc, const CallSite& site) {
+  void add(uint64_t pc, const Site& site) {
     const auto [found, is_new] = all_.try_emplace(pc, site);
     if (!is_new && found->second != site) found->second = {};
     recent_[pc % kRecent] = {pc, found->second};
   }
   // nullopt: to be decoded.
-  std::optional<CallSite> find(uint64_t pc) {
+  std::optional<Site> find(uint64_t pc) {
     Entry& entry = recent_[pc % kRecent];
     if (entry.pc != pc) {
       const auto found = all_.find(pc);
       if (found == all_.end()) return std::nullopt;
       entry = {pc, found->second};
     }
-    if (entry.site.ret == 0) return std::nullopt;
+    if (entry.site.insn.branch == Branch::None) return std::nullopt;
     return entry.site;
   }
 
@@ -198,9 +199,9 @@ class CallSites {
   static constexpr size_t kRecent = 4093;  // prime: addresses have patterns
   struct Entry {
     uint64_t pc = ~uint64_t{0};
-    CallSite site;
+    Site site;
   };
-  std::unordered_map<uint64_t, CallSite> all_;
+  std::unordered_map<uint64_t, Site> all_;
   std::array<Entry, kRecent> recent_;
 };
 

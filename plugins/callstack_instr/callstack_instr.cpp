@@ -1,6 +1,6 @@
-// Shadow call stacks (shadow_stacks.hpp), kept by two callbacks: after each call and after each return
-// instruction. Whether an instruction is one is decided when it is translated (call_sites.hpp), so that
-// nothing else is slowed down.
+// Shadow call stacks (shadow_stacks.hpp), kept by a callback after each call, and after each return where somebody
+// listens. Whether an instruction is one is decided when it is translated (call_sites.hpp), so that nothing else is
+// slowed down.
 #include "callstack_instr/callstack_instr.h"
 
 #include <array>
@@ -19,9 +19,9 @@ PPP_CB_BOILERPLATE(on_ret)
 namespace {
 
 using callstack::Branch;
-using callstack::CallSite;
 using callstack::Decoded;
 using callstack::Mode;
+using callstack::Site;
 using callstack::Target;
 using Frame = callstack::Frame<target_ulong>;
 using Place = callstack::Place<target_ulong>;
@@ -65,18 +65,20 @@ Decoded decode_at(CPUState* cpu, target_ulong pc) {
   return callstack::decode(bytes.data(), size, mode_of(cpu));
 }
 
-CallSite site_of(const Decoded& call, target_ulong pc) { return {static_cast<target_ulong>(pc + call.size), call}; }
+Site site_of(const Decoded& insn, target_ulong pc) {
+  return {insn.branch == Branch::Call ? static_cast<target_ulong>(pc + insn.size) : 0, insn};
+}
 
 // A register as it was before the call that has just run.
-uint64_t register_before(const CPUState* cpu, const CallSite& site, int8_t number) {
+uint64_t register_before(const CPUState* cpu, const Site& site, int8_t number) {
   if (number == callstack::kNoRegister) return 0;
   if (number == callstack::kPcRegister) return site.ret;
-  return cpu->regs[number] + (number == R_ESP ? site.call.operand_bytes : 0u);
+  return cpu->regs[number] + (number == R_ESP ? site.insn.operand_bytes : 0u);
 }
 
 // What the call called; 0: not known.
-target_ulong function_of(CPUState* cpu, const CallSite& site) {
-  const Decoded& call = site.call;
+target_ulong function_of(CPUState* cpu, const Site& site) {
+  const Decoded& call = site.insn;
   const bool is_64 = call.operand_bytes == 8;
   const target_ulong mask = is_64 ? ~target_ulong{0} : static_cast<target_ulong>(0xffffffff);
   const target_ulong code_base = is_64 ? 0 : static_cast<target_ulong>(cpu->segs[R_CS].base);
@@ -124,7 +126,7 @@ class CallstackInstr : public panda::Plugin {
     on_after_insn_exec([this](CPUState* cpu, target_ulong pc) { executed(cpu, pc); });
   }
   ~CallstackInstr() override {
-    if (verbose_) say("%zu stacks, %" PRIu64 " calls, %" PRIu64 " returns", stacks_.count(), calls_, returns_);
+    if (verbose_) say("%zu stacks, %" PRIu64 " calls", stacks_.count(), calls_);
   }
 
   // Of the innermost frames. Each is checked against the stack in memory.
@@ -158,43 +160,52 @@ class CallstackInstr : public panda::Plugin {
  private:
   bool translated(CPUState* cpu, target_ulong pc) {
     const Decoded found = decode_at(cpu, pc);
-    if (found.branch == Branch::Call) sites_.add(pc, site_of(found, pc));
-    return found.branch != Branch::None;
+    if (found.branch == Branch::None) return false;
+    sites_.add(pc, site_of(found, pc));
+    if (found.branch == Branch::Call || PPP_CHECK_CB(on_ret)) return true;
+    // Nobody wants to hear of returns, and the stacks are right without.
+    returns_left_out_ = true;
+    return false;
   }
 
   void executed(CPUState* cpu, target_ulong pc) {
-    if (const std::optional<CallSite> site = sites_.find(pc)) return called(cpu, *site);
-    const Decoded found = decode_at(cpu, pc);
-    if (found.branch == Branch::Call) return called(cpu, site_of(found, pc));
-    returned(cpu);
+    const Site site = sites_.find(pc).value_or(Site{});
+    const Site known = site.insn.branch != Branch::None ? site : site_of(decode_at(cpu, pc), pc);
+    if (known.insn.branch == Branch::Call) {
+      called(cpu, known);
+    } else {
+      returned(cpu);
+    }
+    if (returns_left_out_ && PPP_CHECK_CB(on_ret)) {
+      returns_left_out_ = false;
+      panda_do_flush_tb();
+    }
   }
 
-  void called(CPUState* cpu, const CallSite& site) {
+  void called(CPUState* cpu, const Site& site) {
     calls_++;
     const Place place = place_of(cpu);
     const target_ulong function = function_of(cpu, site);
-    const Stack& stack = stacks_.call(place, static_cast<target_ulong>(site.ret), function);
-    if (verbose_ && stack.base == place.sp && stack.frames.size() == 1) {
+    const size_t stacks = stacks_.count();
+    stacks_.call(place, static_cast<target_ulong>(site.ret), function);
+    if (verbose_ && stacks_.count() != stacks) {
       say("a stack at " TARGET_FMT_lx ", %s, ASID " TARGET_FMT_lx, place.sp, place.kernel ? "kernel" : "user",
           place.asid);
     }
     if (PPP_CHECK_CB(on_call)) PPP_RUN_CB(on_call, cpu, function);
   }
 
-  // The frames of a stack are right without this; it is for those who want to be told.
   void returned(CPUState* cpu) {
-    returns_++;
-    if (!PPP_CHECK_CB(on_ret)) return;
     Frame from;
-    if (stacks_.ret(place_of(cpu), from)) PPP_RUN_CB(on_ret, cpu, from.function);
+    if (stacks_.ret(place_of(cpu), from) && PPP_CHECK_CB(on_ret)) PPP_RUN_CB(on_ret, cpu, from.function);
   }
 
   stack_type kind_ = STACK_ASID;
   bool verbose_ = false;
-  callstack::CallSites sites_;
+  callstack::Sites sites_;
+  bool returns_left_out_ = false;  // of translations that were made while nobody listened
   callstack::ShadowStacks<target_ulong, bool (*)(const Frame&)> stacks_;
   uint64_t calls_ = 0;
-  uint64_t returns_ = 0;
 };
 
 CallstackInstr* plugin() { return panda::detail::instance<CallstackInstr>().get(); }

@@ -87,11 +87,7 @@ class ShadowStacks {
     return found && holds_(from);
   }
 
-  [[nodiscard]] size_t count() const {
-    size_t n = kernel_.size();
-    for (const auto& [asid, stacks] : user_) n += stacks.size();
-    return n;
-  }
+  [[nodiscard]] size_t count() const { return count_; }
 
  private:
   [[nodiscard]] bool here(const Place<Word>& place) const {
@@ -146,6 +142,7 @@ class ShadowStacks {
   Stack<Word>* create(const Place<Word>& place) {
     auto made = std::make_unique<Stack<Word>>(Stack<Word>{place.sp, place.sp, place.sp, {}});
     current_ = made.get();
+    count_++;
     if (place.kernel) {
       kernel_[block_now_] = std::move(made);
     } else {
@@ -158,6 +155,7 @@ class ShadowStacks {
   std::unordered_map<Word, std::unique_ptr<Stack<Word>>> kernel_;             // by block
   std::unordered_map<Word, std::vector<std::unique_ptr<Stack<Word>>>> user_;  // by ASID
   Stack<Word>* current_ = nullptr;
+  size_t count_ = 0;
   bool kernel_now_ = false;
   Word asid_now_ = 0;
   Word block_now_ = 0;

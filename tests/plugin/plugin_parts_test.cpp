@@ -100,9 +100,9 @@ TEST(CallSites, DecodesAsAWholeDecoderDoes) {
 TEST(CallSites, OneAddressWithTwoCallsIsNotKnown) {
   const uint8_t forward[] = {0xe8, 0, 0x10, 0, 0};
   const uint8_t through_eax[] = {0xff, 0xd0};
-  const callstack::CallSite a{0x1005, callstack::decode(forward, 5, Mode::Bits32)};
-  const callstack::CallSite b{0x1002, callstack::decode(through_eax, 2, Mode::Bits32)};
-  callstack::CallSites sites;
+  const callstack::Site a{0x1005, callstack::decode(forward, 5, Mode::Bits32)};
+  const callstack::Site b{0x1002, callstack::decode(through_eax, 2, Mode::Bits32)};
+  callstack::Sites sites;
   EXPECT_FALSE(sites.find(0x1000));
   for (int i = 0; i < 2; i++) {
     sites.add(0x1000, a);

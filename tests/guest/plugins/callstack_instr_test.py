@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 
 import recording
@@ -99,6 +100,14 @@ class CallstackInstr(recording.PluginTest):
         self.replay(f"callstack_instr;{PROBE}:file=jit.txt")
         self.replay(f"callstack_instr:stack_type=heuristic;{PROBE}:file=interp.txt", "--backend=interp")
         self.assertEqual(self.text("jit.txt"), self.text("interp.txt"))
+
+    def test_verbose(self):
+        said = [l for l in self.replay("callstack_instr:verbose").stderr.splitlines() if "plugin callstack_instr: " in l]
+        stacks = [re.search(r"a stack at ([0-9a-f]+), (user|kernel), ASID ([0-9a-f]+)$", l).groups() for l in said[:-1]]
+        self.assertEqual(len(set(stacks)), len(stacks))
+        self.assertRegex(said[-1], rf"{len(stacks)} stacks, [0-9]+ calls$")
+        # The program's two, and its child's one.
+        self.assertEqual(len([s for s in stacks if s[1] == "user"]), 3)
 
     def test_refused(self):
         self.refused("callstack_instr:stack_type=threaded", "callstack_instr", "introspection")
