@@ -8,7 +8,12 @@
 #
 # The classes are linked into each plugin that uses them, and hidden: plugins that were made with
 # different schemas can be loaded together. So they are of protobuf's lite runtime, which registers nothing.
-set(PANDA_PLOG_PROTO ${CMAKE_CURRENT_LIST_DIR}/../scripts/plog_proto.py)
+#
+# Who includes this outside of PANDA's tree sets PANDA_PLOG_PROTO and PANDA_PLOG_LIBRARIES.
+if(NOT PANDA_PLOG_PROTO)
+  set(PANDA_PLOG_PROTO ${CMAKE_CURRENT_LIST_DIR}/../scripts/plog_proto.py)
+  set(PANDA_PLOG_LIBRARIES PkgConfig::protobuf_c PkgConfig::protobuf_lite)
+endif()
 find_program(PROTOC protoc REQUIRED)
 find_program(PROTOC_C protoc-c REQUIRED)
 
@@ -24,9 +29,10 @@ function(panda_plog_schema name)
     set(generated ${folder}/plog.pb-c.c ${folder}/plog.pb.cc)
     set_source_files_properties(${generated} PROPERTIES GENERATED ON)
     add_library(panda_${name}_${arch} STATIC ${generated})
+    set_target_properties(panda_${name}_${arch} PROPERTIES POSITION_INDEPENDENT_CODE ON)
     set_target_properties(panda_${name}_${arch} PROPERTIES C_VISIBILITY_PRESET hidden CXX_VISIBILITY_PRESET hidden)
     target_include_directories(panda_${name}_${arch} PUBLIC ${folder})
-    target_link_libraries(panda_${name}_${arch} PUBLIC PkgConfig::protobuf_c PkgConfig::protobuf_lite)
+    target_link_libraries(panda_${name}_${arch} PUBLIC ${PANDA_PLOG_LIBRARIES})
     target_compile_options(panda_${name}_${arch} PRIVATE -O2 $<$<COMPILE_LANGUAGE:CXX>:-fno-gnu-unique>)
   endforeach()
   cmake_language(EVAL CODE "cmake_language(DEFER CALL panda_plog_generate_ [[${name}]] [[${ARG_DIRECTORY}]] [[${ARG_BASE}]])")

@@ -9,7 +9,7 @@
 # Plugins see include/, the older header names in include/compat, and other plugins' headers as "NAME/NAME.h" and
 # "../NAME/NAME.h"; nothing of src/. The functions they call are the executable's.
 #
-# Who includes this sets PANDA_INCLUDE_DIR, PANDA_APIGEN (the program or its target), PANDA_PLUGIN_API_DIR (where
+# Who includes this sets PANDA_INCLUDE_DIR, PANDA_COMPAT_DIR, PANDA_APIGEN (the program or its target), PANDA_PLUGIN_API_DIR (where
 # NAME/NAME_ext.h are made) and PANDA_PLUGIN_OUTPUT.
 set(PANDA_TARGETS x86_64 i386)
 set(PANDA_DEFINES_x86_64 TARGET_X86_64 TARGET_I386)
@@ -47,7 +47,7 @@ function(panda_plugin name)
     add_library(${plugin} MODULE ${ARG_SOURCES})
     set_target_properties(${plugin} PROPERTIES PREFIX "panda_" OUTPUT_NAME ${name} SUFFIX ".so"
       LIBRARY_OUTPUT_DIRECTORY ${ARG_OUTPUT}/${arch} C_EXTENSIONS ON CXX_EXTENSIONS ON)
-    target_include_directories(${plugin} PRIVATE ${PANDA_INCLUDE_DIR} ${PANDA_INCLUDE_DIR}/compat
+    target_include_directories(${plugin} PRIVATE ${PANDA_INCLUDE_DIR} ${PANDA_COMPAT_DIR}
       ${folders} ${PANDA_PLUGIN_API_DIR} ${PANDA_PLUGIN_API_DIR}/self)
     target_link_libraries(${plugin} PRIVATE panda_${ARG_SCHEMA}_${arch} ${CMAKE_DL_LIBS})
     target_link_options(${plugin} PRIVATE LINKER:--as-needed)
@@ -105,6 +105,8 @@ function(panda_plugin_directory folder)
       endif()
     endforeach()
     panda_plugin(${name} SOURCES ${sources} PROTO ${fragments} ${api})
+    set_property(GLOBAL APPEND PROPERTY PANDA_KIT_FRAGMENTS ${fragments})
+    set_property(GLOBAL APPEND PROPERTY PANDA_KIT_FOLDERS ${folder}/${name})
     # A plugin's own needs: libraries, definitions, further options on its targets NAME_plugin_ARCH.
     include(${folder}/${name}/plugin.cmake OPTIONAL)
     foreach(arch ${PANDA_TARGETS})

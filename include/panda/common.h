@@ -24,6 +24,12 @@ void *panda_map_virt_to_host(CPUState *env, target_ulong addr, int len);
 MemTxResult PandaPhysicalAddressToRamOffset(ram_addr_t *out, hwaddr addr, bool is_write);
 MemTxResult PandaVirtualAddressToRamOffset(ram_addr_t *out, CPUState *cpu, target_ulong addr, bool is_write);
 uint64_t panda_ram_size(void); /* bytes */
+/* The guest's RAM, to be asked for its size, and one more than its highest physical address. */
+MemoryRegion *panda_find_ram(void);
+uint64_t memory_region_size(MemoryRegion *region);
+__extension__ typedef __int128 Int128;
+Int128 panda_find_max_ram_address(void);
+static inline uint64_t int128_get64(Int128 a) { return (uint64_t)a; }
 /* These accesses have the kernel's rights already; kept for sources that ask for them. */
 bool enter_priv(CPUState *cpu);
 void exit_priv(CPUState *cpu);
@@ -35,8 +41,16 @@ target_ulong panda_current_pc(CPUState *cpu);   /* linear address of the current
 uint32_t panda_get_eflags(CPUState *cpu);       /* x86: EFLAGS with the arithmetic flags */
 void panda_disas(FILE *out, void *code, unsigned long size); /* `code`: guest virtual address */
 void panda_break_main_loop(void);
+/* What the guest runs, as -os gives it: FAMILY-BITS[-VARIANT], "linux-64-debian:12". Strings are NULL until set. */
+typedef enum PandaOsFamily { OS_UNKNOWN, OS_WINDOWS, OS_LINUX, OS_FREEBSD } PandaOsFamily;
 void panda_set_os_name(char *os_name);
-void panda_cleanup(void);
+extern char *panda_os_name;
+extern char *panda_os_family;
+extern char *panda_os_variant;
+extern uint32_t panda_os_bits;
+extern PandaOsFamily panda_os_familyno;
+void panda_cleanup(void);           /* unloads all plugins when the running callbacks have returned */
+void panda_before_find_fast(void);  /* the engine does by itself what this was for: nothing */
 uint64_t rr_get_guest_instr_count(void); /* instructions completed since the recording or run began */
 
 static inline int panda_physical_memory_read(hwaddr addr, uint8_t *buf, int len) {
@@ -69,6 +83,7 @@ static inline bool panda_in_kernel_code_linux(CPUState *cpu) {
 }
 static inline target_ulong panda_current_sp(const CPUState *cpu) { return cpu->regs[R_ESP]; }
 static inline target_ulong panda_get_retval(const CPUState *cpu) { return cpu->regs[R_EAX]; }
+static inline void panda_set_retval(CPUState *cpu, target_ulong value) { cpu->regs[R_EAX] = value; }
 /* The kernel's stack pointer: the current one in the kernel, else the one the TSS holds for ring 0. */
 static inline target_ulong panda_current_ksp(CPUState *cpu) {
   target_ulong sp = 0;

@@ -48,6 +48,19 @@ void panda_unregister_callback(void *plugin, panda_cb_type type, panda_cb cb);
 void panda_unregister_callback_with_context(void *plugin, panda_cb_type type, panda_cb_with_context cb, void *context);
 bool panda_is_callback_enabled(void *plugin, panda_cb_type type, panda_cb cb);
 
+/* A function that calls the panda_cb its context points at: makes a callback without context one with. */
+panda_cb_with_context panda_get_cb_trampoline(panda_cb_type type);
+/* A list of callbacks as PANDA keeps them; here only its shape, and the step to the next enabled one. */
+typedef struct panda_cb_list {
+  panda_cb_with_context entry;
+  void *owner;
+  struct panda_cb_list *next;
+  struct panda_cb_list *prev;
+  bool enabled;
+  void *context;
+} panda_cb_list;
+panda_cb_list *panda_cb_list_next(panda_cb_list *plist);
+
 /* ---- counters that translated code increments by itself, without a call: what is counted costs next to nothing.
  * `what` is PANDA_CB_BEFORE_BLOCK_EXEC (blocks begun) or PANDA_CB_INSN_EXEC (instructions completed; a repeated string
  * instruction counts once for each time it is begun or gone on with). Counts from the next block on. The counter may
@@ -69,6 +82,9 @@ bool panda_load_plugin(const char *filename, const char *plugin_name);
 #define panda_load_plugin(...) \
   PANDA_LOAD_PLUGIN_SELECT_(__VA_ARGS__, PANDA_LOAD_PLUGIN_2_, PANDA_LOAD_PLUGIN_1_, 0)(__VA_ARGS__)
 #endif
+/* A plugin that is no shared object: `plugin_uuid` is its handle from now on, `init_fn_ptr`, a
+ * bool (*)(void *), is called with it if it is not NULL. It ends without uninit_plugin. */
+bool panda_load_external_plugin(const char *filename, const char *plugin_name, void *plugin_uuid, void *init_fn_ptr);
 bool panda_add_arg(const char *plugin_name, const char *plugin_arg); /* "key=value", before loading it */
 void *panda_get_plugin_by_name(const char *name);                    /* NULL: not loaded */
 void panda_unload_plugin_by_name(const char *name);
@@ -96,7 +112,8 @@ __attribute__((noreturn, format(printf, 1, 2))) void panda_fail(const char *fmt,
 bool panda_find_function(void *plugin, const char *plugin_name, const char *function, void **found);
 /* Internal, for plugin_plugin.h: `forget` drops what was registered by a plugin that is being unloaded. */
 void panda_offer_callbacks(void (*forget)(bool (*gone)(void (*function)(void))));
-/* Paths: to be freed with free(). NULL: there is no such file. */
+/* Paths, to be freed with free(); NULL: there is no such file. Of a plugin; of a file beside the plugins; of one
+ * whose name is made of a format with one %s. */
 char *panda_plugin_path(const char *name);
 char *panda_shared_library_path(const char *name);
 char *resolve_file_from_plugin_directory(const char *file_name_fmt, const char *name);

@@ -104,6 +104,14 @@ Result<std::unique_ptr<Machine>> Machine::create_live(const Config& config, devi
   return m;
 }
 
+Result<std::unique_ptr<Machine>> Machine::create_empty(const Config& config) {
+  snapshot::MachineDescription description;
+  description.architecture = config.architecture;
+  description.ram_bytes = board::kMinRamBytes;
+  description.ranges = board::pc_ram_layout(description.ram_bytes);
+  return create_core(config, description, 0);
+}
+
 Result<std::unique_ptr<Machine>> Machine::create_replay(const Config& config) {
   PANDA_TRY(auto snapshot, snapshot::SnapshotReader::open(replay::snapshot_path(config.replay)));
   const snapshot::SnapshotHeader& header = snapshot.header();

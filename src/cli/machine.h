@@ -25,6 +25,8 @@ class Machine {
  public:
   static Result<std::unique_ptr<Machine>> create_live(const Config& config, device::CharBackend& serial);
   static Result<std::unique_ptr<Machine>> create_replay(const Config& config);  // restore() makes it complete
+  // A CPU with a little RAM and nothing around it: to be looked at, not to run.
+  static Result<std::unique_ptr<Machine>> create_empty(const Config& config);
 
   [[nodiscard]] exec::Engine& engine() { return *engine_; }
   [[nodiscard]] board::Pc* board() { return board_.get(); }               // null in a replay

@@ -18,6 +18,9 @@
 #include "cli/terminal.h"
 #include "device/char_backend.h"
 
+// Of the plugin API that is linked in (panda/common.h, which is for plugins of one target).
+extern "C" void panda_set_os_name(char* os_name);
+
 namespace panda::cli {
 namespace {
 
@@ -71,7 +74,7 @@ class SerialOutput {
   device::QueueChar* queue_ = nullptr;
 };
 
-Status load_plugins(const Config& config, plugin::PluginHost& plugins) {
+Status add_plugins(const Config& config, plugin::PluginHost& plugins) {
   for (const Config::PluginOption& p : config.plugins) {
     switch (p.kind) {
       case Config::PluginOption::Kind::List: PANDA_TRY_STATUS(plugins.add_plugins(p.text)); break;
@@ -79,7 +82,29 @@ Status load_plugins(const Config& config, plugin::PluginHost& plugins) {
       case Config::PluginOption::Kind::Argument: PANDA_TRY_STATUS(plugins.add_argument(p.text)); break;
     }
   }
+  return {};
+}
+
+Status load_plugins(const Config& config, plugin::PluginHost& plugins) {
+  PANDA_TRY_STATUS(add_plugins(config, plugins));
+  if (!config.os.empty()) panda_set_os_name(std::string(config.os).data());
   return plugins.load_all();
+}
+
+plugin::PluginHost::Options host_options(const Config& config, Machine& machine) {
+  return {.engine = &machine.engine(),
+          .arch = PANDA_SYSTEM_NAME,
+          .executable_dir = executable_directory(),
+          .library_dir = config.plugin_directory,
+          .hooks = {}};
+}
+
+// -panda help, -panda NAME:help: plugins tell their arguments in init_plugin, so there must be a machine.
+Result<std::string> plugin_help(const Config& config) {
+  PANDA_TRY(const auto machine, Machine::create_empty(config));
+  PANDA_TRY(const auto plugins, plugin::PluginHost::create(host_options(config, *machine)));
+  PANDA_TRY_STATUS(add_plugins(config, *plugins));
+  return plugins->show_help();
 }
 
 int run(const Config& config) {
@@ -105,11 +130,7 @@ int run(const Config& config) {
   if (!serial) return complain(serial.error());
   auto machine = replaying ? Machine::create_replay(config) : Machine::create_live(config, (*serial)->backend());
   if (!machine) return complain(machine.error());
-  auto plugins = plugin::PluginHost::create({.engine = &(*machine)->engine(),
-                                             .arch = PANDA_SYSTEM_NAME,
-                                             .executable_dir = executable_directory(),
-                                             .library_dir = config.plugin_directory,
-                                             .hooks = {}});
+  auto plugins = plugin::PluginHost::create(host_options(config, **machine));
   if (!plugins) return complain(plugins.error());
 
   int status = 0;
@@ -187,6 +208,12 @@ int start(int argc, char** argv) {
     case Config::Info::Help: std::fputs(help_text(kProgram).c_str(), stdout); return 0;
     case Config::Info::Version: std::printf("%s version %s\n", kProgram, std::string(kVersion).c_str()); return 0;
     case Config::Info::CpuHelp: std::fputs(cpu_help(PANDA_SYSTEM_NAME).c_str(), stdout); return 0;
+    case Config::Info::PluginHelp: {
+      const auto text = plugin_help(*config);
+      if (!text) return complain(text.error());
+      std::fputs(text->c_str(), stdout);
+      return 0;
+    }
     case Config::Info::None: break;
   }
   return run(*config);

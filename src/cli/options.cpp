@@ -7,6 +7,7 @@
 #include "base/nearest.h"
 #include "board/pc_map.h"
 #include "board/rtc_base.h"
+#include "plugin/arguments.h"
 
 namespace panda::cli {
 namespace {
@@ -162,6 +163,19 @@ Status place(const Placement& p, Config& c) {
   return {};
 }
 
+// -panda help, or NAME:help among its plugins.
+bool asks_for_help(std::string_view list) {
+  const auto specs = plugin::parse_plugin_list(list);
+  if (!specs) return false;  // said when the plugins are loaded
+  for (const plugin::PluginSpec& s : *specs) {
+    if (s.name == "help") return true;
+    for (const plugin::Argument& a : s.arguments) {
+      if (a.key == "help") return true;
+    }
+  }
+  return false;
+}
+
 Status apply(const Row& row, const std::string& v, Config& c, Placement& placement) {
   switch (row.id) {
     case Id::Kernel: c.kernel = v; break;
@@ -212,9 +226,15 @@ Status apply(const Row& row, const std::string& v, Config& c, Placement& placeme
       if (v.empty()) return fail("-replay needs a name");
       c.replay = v;
       break;
-    case Id::Panda: c.plugins.push_back({Config::PluginOption::Kind::List, v}); break;
+    case Id::Panda:
+      if (asks_for_help(v)) c.info = Config::Info::PluginHelp;
+      c.plugins.push_back({Config::PluginOption::Kind::List, v});
+      break;
     case Id::PandaPlugin: c.plugins.push_back({Config::PluginOption::Kind::File, v}); break;
-    case Id::PandaArg: c.plugins.push_back({Config::PluginOption::Kind::Argument, v}); break;
+    case Id::PandaArg:
+      if (asks_for_help(v)) c.info = Config::Info::PluginHelp;
+      c.plugins.push_back({Config::PluginOption::Kind::Argument, v});
+      break;
     case Id::PandaOs: c.os = v; break;
     case Id::Pandalog:
       if (v.empty()) return fail("-pandalog needs a file");
@@ -228,7 +248,8 @@ Status apply(const Row& row, const std::string& v, Config& c, Placement& placeme
     case Id::TbSize: return parse_tb_size("-tb-size ", v, c);
     case Id::CheckInterval: return parse_interval(v, c);
     case Id::Verify: c.verify = true; break;
-    case Id::LibraryPath: c.plugin_directory = v; break;
+    case Id::LibraryPath:
+    case Id::ExtraPlugins: c.plugin_directory = v; break;
     case Id::Version: c.info = Config::Info::Version; break;
     case Id::Help:
     case Id::HelpShort: c.info = Config::Info::Help; break;

@@ -47,7 +47,7 @@ struct Config {
   uint64_t check_every = 0;  // 0: once
   bool verify = false;
   std::string plugin_directory;
-  enum class Info : uint8_t { None, Help, Version, CpuHelp };
+  enum class Info : uint8_t { None, Help, Version, CpuHelp, PluginHelp };
   Info info = Info::None;  // print this and exit
 };
 

@@ -256,6 +256,11 @@ plugin::MachineHooks Session::hooks() {
     if (recorder_) recorder_->cpu_written();
   };
   h.quit = [this] { post(Quit{}); };
+  h.monitor = [this](const std::string& line) {
+    if (monitor::only_answers(line)) return monitor::execute(*this, line);
+    post_line(line, false);
+    return std::string();
+  };
   h.break_main_loop = [this] { post(Nothing{}); };
   h.rr_mode = [this] {
     if (!live()) return plugin::RrMode::Replay;
@@ -445,7 +450,7 @@ std::string Session::load_plugin(const std::string& name_or_path, const std::str
   if (machine_.checker() != nullptr) return "not with --backend=check, which runs everything twice\n";
   return plugins_.monitor_load(name_or_path, arguments);
 }
-std::string Session::unload_plugin(int index) { return plugins_.monitor_unload(index); }
+std::string Session::unload_plugin(const std::string& index_or_name) { return plugins_.monitor_unload(index_or_name); }
 std::string Session::list_plugins() { return plugins_.monitor_list(); }
 std::string Session::plugin_command(const std::string& text) { return plugins_.monitor_command(text); }
 

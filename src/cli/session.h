@@ -86,7 +86,7 @@ class Session final : private monitor::Target {
   std::string describe_jit() override;
   std::string describe_record() override;
   std::string load_plugin(const std::string& name_or_path, const std::string& arguments) override;
-  std::string unload_plugin(int index) override;
+  std::string unload_plugin(const std::string& index_or_name) override;
   std::string list_plugins() override;
   std::string plugin_command(const std::string& text) override;
 

@@ -1,7 +1,6 @@
 #include "monitor/monitor.h"
 
 #include <array>
-#include <charconv>
 
 #include "base/nearest.h"
 #include "base/version.h"
@@ -93,15 +92,6 @@ std::string load_plugin(Target& target, const std::vector<std::string>& words) {
   return target.load_plugin(words[1], arguments);
 }
 
-std::string unload_plugin(Target& target, const std::string& word) {
-  int index = 0;
-  const auto r = std::from_chars(word.data(), word.data() + word.size(), index);
-  if (r.ec != std::errc() || r.ptr != word.data() + word.size()) {
-    return fmt::format("unload_plugin: '{}' is not an index from list_plugins\n", word);
-  }
-  return target.unload_plugin(index);
-}
-
 // What follows the command's name, as it was typed.
 std::string rest_of(std::string_view line) {
   line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
@@ -139,6 +129,14 @@ Result<std::vector<std::string>> split_words(std::string_view line) {
   }
 }
 
+bool only_answers(std::string_view line) {
+  const auto words = split_words(line);
+  if (!words || words->empty()) return true;
+  const Row* row = find(words->front());
+  return row == nullptr || row->id == Id::Help || row->id == Id::Info || row->id == Id::ListPlugins ||
+         row->id == Id::PluginCmd;
+}
+
 std::string execute(Target& target, std::string_view line) {
   const auto words = split_words(line);
   if (!words) return fmt::format("Error: {}\n", words.error().message);
@@ -161,7 +159,7 @@ std::string execute(Target& target, std::string_view line) {
     case Id::SystemReset: return show(target.system_reset());
     case Id::SystemPowerdown: return show(target.system_powerdown());
     case Id::LoadPlugin: return load_plugin(target, *words);
-    case Id::UnloadPlugin: return unload_plugin(target, (*words)[1]);
+    case Id::UnloadPlugin: return target.unload_plugin((*words)[1]);
     case Id::ListPlugins: return target.list_plugins();
     case Id::PluginCmd: return target.plugin_command(rest_of(line));
   }

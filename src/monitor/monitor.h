@@ -27,13 +27,16 @@ class Target {
   [[nodiscard]] virtual std::string describe_record() = 0;
   // The plugins' own commands return what to show. arguments: "key=value,key".
   virtual std::string load_plugin(const std::string& name_or_path, const std::string& arguments) = 0;
-  virtual std::string unload_plugin(int index) = 0;
+  virtual std::string unload_plugin(const std::string& index_or_name) = 0;
   [[nodiscard]] virtual std::string list_plugins() = 0;
   virtual std::string plugin_command(const std::string& text) = 0;
 };
 
 // Executes one line and returns what to show: empty, or text that ends with a newline.
 [[nodiscard]] std::string execute(Target& target, std::string_view line);
+
+// The command changes nothing of the machine: it may be executed while the guest is inside a block.
+[[nodiscard]] bool only_answers(std::string_view line);
 
 // Words of a line; "double quotes" keep blanks together, backslash escapes in them.
 Result<std::vector<std::string>> split_words(std::string_view line);

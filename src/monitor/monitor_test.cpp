@@ -26,8 +26,8 @@ class FakeTarget final : public Target {
     calls += "load " + name + " [" + arguments + "];";
     return {};
   }
-  std::string unload_plugin(int index) override {
-    calls += fmt::format("unload {};", index);
+  std::string unload_plugin(const std::string& index_or_name) override {
+    calls += "unload " + index_or_name + ";";
     return {};
   }
   std::string list_plugins() override { return "0 x\n"; }
@@ -59,6 +59,15 @@ TEST(Monitor, RunsCommands) {
   EXPECT_EQ(execute(t, "info jit"), "translations: 1\n");
 }
 
+TEST(Monitor, KnowsWhatOnlyAnswers) {
+  for (const char* line : {"help", "?", "info status", "list_plugins", "plugin_cmd x", "no_such", "", "\"open"}) {
+    EXPECT_TRUE(only_answers(line)) << line;
+  }
+  for (const char* line : {"stop", "c", "q", "begin_record x", "end_record", "system_reset", "load_plugin x", "unload_plugin 0"}) {
+    EXPECT_FALSE(only_answers(line)) << line;
+  }
+}
+
 TEST(Monitor, SaysWhatIsWrong) {
   FakeTarget t;
   EXPECT_EQ(execute(t, "end_record"), "Error: nothing is being recorded\n");
@@ -68,7 +77,7 @@ TEST(Monitor, SaysWhatIsWrong) {
   EXPECT_NE(execute(t, "begin_record a b").find("one name"), std::string::npos);
   EXPECT_EQ(execute(t, "begin_record \"a"), "Error: a quote is not closed\n");
   EXPECT_EQ(execute(t, "stop now"), "stop: takes no argument\n");
-  EXPECT_NE(execute(t, "unload_plugin x").find("not an index"), std::string::npos);
+  EXPECT_EQ(execute(t, "unload_plugin"), "unload_plugin: needs an argument: INDEX|NAME\n");
   EXPECT_NE(execute(t, "info registes").find("'info registers'"), std::string::npos);
   EXPECT_EQ(t.calls, "");
 }

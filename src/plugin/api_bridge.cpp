@@ -1,6 +1,7 @@
 #include "plugin/api_bridge.h"
 
 #include <dlfcn.h>
+#include <zlib.h>
 
 #include <algorithm>
 #include <array>
@@ -132,6 +133,13 @@ bool load_plugin(std::string_view file) {
   return status.has_value();
 }
 
+bool load_external(std::string_view name, std::string_view path, void* handle, bool (*init)(void*)) {
+  if (current_host() == nullptr) return false;
+  const Status status = current_host()->load_external(name, path, handle, init);
+  if (!status) std::fprintf(stderr, "panda: %s\n", status.error().message.c_str());
+  return status.has_value();
+}
+
 void add_argument(std::string_view plugin, std::string_view text) {
   if (current_host() == nullptr) return;
   for (Argument& a : parse_argument_list(text)) current_host()->arguments().add(plugin_name_of(plugin), std::move(a));
@@ -255,8 +263,8 @@ std::vector<KeyValue> arguments_of(std::string_view plugin) {
   return out;
 }
 
-void argument_asked(std::string_view plugin, std::string_view key) {
-  if (current_host() != nullptr) current_host()->arguments().asked_for(plugin_name_of(plugin), key);
+void argument_asked(std::string_view plugin, AskedArgument asked) {
+  if (current_host() != nullptr) current_host()->arguments().asked_for(plugin_name_of(plugin), std::move(asked));
 }
 
 void argument_problem(std::string message) {
@@ -347,6 +355,19 @@ void* host_pointer(uint64_t address, uint64_t size) {
   return current_host()->engine().memory().host(GuestPhysAddr(*physical), size);
 }
 
+uint64_t ram_end() {
+  uint64_t end = 0;
+  if (current_host() == nullptr) return end;
+  for (const RamRange& r : current_host()->engine().memory().ranges()) end = std::max<uint64_t>(end, r.phys + r.size);
+  return end;
+}
+
+uint32_t ram_checksum() {
+  if (current_host() == nullptr) return 0;
+  const auto ram = current_host()->engine().memory().ram();
+  return static_cast<uint32_t>(crc32_z(0, ram.data(), ram.size()));
+}
+
 uint64_t ram_bytes() { return current_host() != nullptr ? current_host()->engine().memory().size_bytes() : 0; }
 
 // The physical address is the offset in the file; what is not RAM in between reads as zero.
@@ -375,6 +396,11 @@ uint64_t pc() { return current_host() != nullptr ? current_host()->instrumentati
 uint64_t instruction_count() {
   PluginHost* const host = current_host();
   return host != nullptr ? host->instrumentation().current_count() - host->hooks().count_origin : 0;
+}
+uint32_t register_checksum() {
+  if (current_host() == nullptr) return 0;
+  const std::string text = current_host()->engine().frontend().describe_registers(cpu());
+  return static_cast<uint32_t>(crc32_z(0, reinterpret_cast<const uint8_t*>(text.data()), text.size()));
 }
 uint32_t flags() { return current_host() != nullptr ? current_host()->target().flags(cpu()) : 0; }
 
@@ -421,6 +447,10 @@ int quit() {
   if (current_host() == nullptr || !current_host()->hooks().quit) return -2;
   current_host()->hooks().quit();
   return 0;
+}
+std::string monitor(std::string_view line) {
+  if (current_host() == nullptr || !current_host()->hooks().monitor) return "";
+  return current_host()->hooks().monitor(std::string(line));
 }
 int rr_mode() {
   if (current_host() == nullptr || !current_host()->hooks().rr_mode) return 0;

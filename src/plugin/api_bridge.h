@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "plugin/arguments.h"
+
 namespace panda::plugin::api {
 
 // --- callbacks
@@ -25,6 +27,7 @@ void remove_counter(void* plugin, const uint64_t* counter);
 
 // --- plugins
 bool load_plugin(std::string_view file);
+bool load_external(std::string_view name, std::string_view path, void* handle, bool (*init)(void*));
 void add_argument(std::string_view plugin, std::string_view text);
 [[nodiscard]] void* handle_of(std::string_view name);
 void unload_name(std::string_view name);
@@ -47,7 +50,7 @@ void offer_callbacks(Forget forget);
 // --- arguments
 using KeyValue = std::pair<std::string, std::string>;
 [[nodiscard]] std::vector<KeyValue> arguments_of(std::string_view plugin);
-void argument_asked(std::string_view plugin, std::string_view key);
+void argument_asked(std::string_view plugin, AskedArgument asked);
 void argument_problem(std::string message);
 void arguments_taken(std::string_view plugin);  // throws where its arguments had problems
 
@@ -70,6 +73,8 @@ bool write_physical(uint64_t address, const void* data, uint64_t size);
 [[nodiscard]] std::optional<uint64_t> ram_offset(uint64_t physical);
 [[nodiscard]] void* host_pointer(uint64_t address, uint64_t size);
 [[nodiscard]] uint64_t ram_bytes();
+[[nodiscard]] uint64_t ram_end();  // one more than the highest physical address
+[[nodiscard]] uint32_t ram_checksum();
 bool save_ram(std::FILE* file);
 
 // --- CPU
@@ -78,6 +83,7 @@ bool save_ram(std::FILE* file);
 [[nodiscard]] uint64_t pc();
 [[nodiscard]] uint64_t instruction_count();
 [[nodiscard]] uint32_t flags();
+[[nodiscard]] uint32_t register_checksum();
 void disassemble(std::FILE* out, uint64_t address, uint64_t size);
 
 // --- record and replay; answers as RRCTRL_ret, modes as RR_mode
@@ -86,6 +92,7 @@ int record_end();
 int replay_begin(const char* name);
 int replay_end();
 int quit();
+[[nodiscard]] std::string monitor(std::string_view line);
 [[nodiscard]] int rr_mode();
 [[nodiscard]] int rr_requested();
 [[nodiscard]] std::string rr_name();

@@ -123,28 +123,53 @@ std::vector<Argument> ArgumentStore::of(std::string_view plugin) const {
 
 void ArgumentStore::forget(std::string_view plugin) {
   std::erase_if(entries_, [&](const Entry& e) { return e.plugin == plugin; });
-  std::erase_if(asked_, [&](const auto& a) { return a.first == plugin; });
+  std::erase_if(asked_, [&](const Asked& a) { return a.plugin == plugin; });
 }
 
 void ArgumentStore::begin(std::string_view plugin) {
   problems_.clear();
-  std::erase_if(asked_, [&](const auto& a) { return a.first == plugin; });
+  std::erase_if(asked_, [&](const Asked& a) { return a.plugin == plugin; });
 }
 
-void ArgumentStore::asked_for(std::string_view plugin, std::string_view key) {
-  asked_.emplace(std::string(plugin), std::string(key));
+void ArgumentStore::asked_for(std::string_view plugin, AskedArgument argument) {
+  for (const Asked& a : asked_) {
+    if (a.plugin == plugin && a.argument.key == argument.key) return;
+  }
+  asked_.push_back({std::string(plugin), std::move(argument)});
 }
 
 void ArgumentStore::problem(std::string message) { problems_.push_back(std::move(message)); }
 
 std::vector<std::string> ArgumentStore::unknown(std::string_view plugin) const {
+  std::vector<std::string> known;
+  for (const Asked& a : asked_) {
+    if (a.plugin == plugin) known.push_back(a.argument.key);
+  }
   std::vector<std::string> out;
-  const bool asked = std::any_of(asked_.begin(), asked_.end(), [&](const auto& a) { return a.first == plugin; });
-  if (!asked) return out;
+  if (known.empty()) return out;
   for (const Argument& a : of(plugin)) {
-    if (!asked_.contains({std::string(plugin), a.key}) && a.key != "help") out.push_back(a.key);
+    if (a.key != "help" && std::find(known.begin(), known.end(), a.key) == known.end()) out.push_back(a.key);
   }
   return out;
+}
+
+bool ArgumentStore::wants_help(std::string_view plugin) const {
+  const std::vector<Argument> all = of(plugin);
+  return std::any_of(all.begin(), all.end(), [](const Argument& a) { return a.key == "help"; });
+}
+
+std::string ArgumentStore::help(std::string_view plugin) const {
+  std::string out;
+  for (const Asked& a : asked_) {
+    if (a.plugin != plugin) continue;
+    const AskedArgument& g = a.argument;
+    const std::string value = g.required ? "required" : g.default_value.empty() ? "" : "default " + g.default_value;
+    std::string line = fmt::format("  {:<20} {:<7} {:<22} {}", g.key, g.kind, value, g.help);
+    while (line.back() == ' ') line.pop_back();
+    out += line + "\n";
+  }
+  return out.empty() ? fmt::format("The plugin {} has no arguments.\n", plugin)
+                     : fmt::format("Arguments of the plugin {}:\n{}", plugin, out);
 }
 
 }  // namespace panda::plugin

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +14,15 @@ namespace panda::plugin {
 struct Argument {
   std::string key;
   std::string value;  // "" where there was no '='
+};
+
+// An argument that a plugin has, as it asked for it.
+struct AskedArgument {
+  std::string key;
+  std::string kind;           // "number", "bool", "string"
+  std::string default_value;  // "": none
+  std::string help;
+  bool required = false;
 };
 
 struct PluginSpec {
@@ -42,11 +50,13 @@ class ArgumentStore {
 
   // --- what the plugin being initialised does with them
   void begin(std::string_view plugin);
-  void asked_for(std::string_view plugin, std::string_view key);
+  void asked_for(std::string_view plugin, AskedArgument argument);
   void problem(std::string message);
   // After init_plugin: what was wrong, if anything; unknown arguments (empty where none was asked for).
   [[nodiscard]] const std::vector<std::string>& problems() const { return problems_; }
   [[nodiscard]] std::vector<std::string> unknown(std::string_view plugin) const;
+  [[nodiscard]] bool wants_help(std::string_view plugin) const;
+  [[nodiscard]] std::string help(std::string_view plugin) const;  // a table of what it asked for
 
  private:
   struct Entry {
@@ -54,7 +64,11 @@ class ArgumentStore {
     Argument argument;
   };
   std::vector<Entry> entries_;
-  std::set<std::pair<std::string, std::string>> asked_;
+  struct Asked {
+    std::string plugin;
+    AskedArgument argument;
+  };
+  std::vector<Asked> asked_;
   std::vector<std::string> problems_;
 };
 

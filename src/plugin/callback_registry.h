@@ -38,6 +38,7 @@ struct Plugin {
   bool enabled = true;
   bool loaded = true;  // false: unloading, or gone; the record stays, translated code may point at it
   bool unloading = false;
+  bool external = false;        // no shared object: its handle means nothing to the linker
   std::vector<Plugin*> uses{};  // plugins it required: not unloaded before it
 };
 

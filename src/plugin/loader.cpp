@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -15,13 +16,12 @@ namespace panda::plugin {
 
 namespace fs = std::filesystem;
 
-std::vector<std::string> candidates(const SearchPaths& paths, std::string_view name) {
-  if (name.find('/') != std::string_view::npos) return {std::string(name)};
-  const std::string file = "panda_" + plugin_name_of(name) + ".so";
+std::vector<std::string> search_folders(const SearchPaths& paths) {
   std::vector<std::string> out;
-  const auto in = [&](const fs::path& folder) { out.push_back((folder / file).string()); };
+  const auto in = [&](const fs::path& folder) { out.push_back(folder.lexically_normal().string()); };
   if (!paths.library_dir.empty()) {
     in(fs::path(paths.library_dir) / "panda" / paths.arch);
+    in(fs::path(paths.library_dir) / paths.arch);
     in(paths.library_dir);
   }
   if (const char* dir = std::getenv("PANDA_PLUGIN_DIR"); dir != nullptr && *dir != '\0') {
@@ -30,7 +30,7 @@ std::vector<std::string> candidates(const SearchPaths& paths, std::string_view n
   }
   if (!paths.executable_dir.empty()) {
     const fs::path exe = paths.executable_dir;
-    in((exe / ".." / "lib" / "panda" / paths.arch).lexically_normal());
+    in(exe / ".." / "lib" / "panda" / paths.arch);
     in(exe / "panda_plugins");
     in(exe);
   }
@@ -39,6 +39,25 @@ std::vector<std::string> candidates(const SearchPaths& paths, std::string_view n
     in(fs::path(dir) / (paths.arch + "-softmmu") / "panda" / "plugins");
     in(dir);
   }
+  return out;
+}
+
+std::vector<std::string> candidates(const SearchPaths& paths, std::string_view name) {
+  if (name.find('/') != std::string_view::npos) return {std::string(name)};
+  const std::string file = "panda_" + plugin_name_of(name) + ".so";
+  std::vector<std::string> out = search_folders(paths);
+  for (std::string& folder : out) folder = (fs::path(folder) / file).string();
+  return out;
+}
+
+std::vector<std::string> plugin_files(const std::string& folder) {
+  std::vector<std::string> out;
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    const std::string file = it->path().filename().string();
+    if (file.starts_with("panda_") && file.ends_with(".so")) out.push_back(it->path().string());
+  }
+  std::sort(out.begin(), out.end());
   return out;
 }
 

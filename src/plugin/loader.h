@@ -19,8 +19,12 @@ struct SearchPaths {
 // Where `name` is looked for, in this order: the folder of -L, $PANDA_PLUGIN_DIR, the build's or installation's
 // lib/panda/ARCH beside the executable, the executable's own folder, $PANDA_DIR. What contains a '/'
 // is a path and looked for nowhere else.
+[[nodiscard]] std::vector<std::string> search_folders(const SearchPaths& paths);
 [[nodiscard]] std::vector<std::string> candidates(const SearchPaths& paths, std::string_view name);
 [[nodiscard]] Result<std::string> find_plugin(const SearchPaths& paths, std::string_view name);
+
+// The plugins in a folder, sorted; none where there is no such folder.
+[[nodiscard]] std::vector<std::string> plugin_files(const std::string& folder);
 
 struct OpenedPlugin {
   void* handle = nullptr;

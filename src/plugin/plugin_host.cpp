@@ -3,7 +3,10 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
+#include <filesystem>
+#include <set>
 #include <utility>
 
 #include "pandalog/log.h"
@@ -132,8 +135,57 @@ Status PluginHost::add_argument(std::string_view text) {
 Status PluginHost::load_all() {
   const std::vector<PluginSpec> wanted = std::move(wanted_);
   wanted_.clear();
-  for (const PluginSpec& spec : wanted) PANDA_TRY_STATUS(load(spec.name, spec.arguments));
+  for (const PluginSpec& spec : wanted) {
+    if (Plugin* there = by_name(spec.name); there != nullptr && spec.arguments.empty()) {
+      PANDA_TRY_STATUS(same_plugin(*there, spec.name));
+      complain(there, "is loaded already: it is not loaded a second time");
+      continue;
+    }
+    PANDA_TRY_STATUS(load(spec.name, spec.arguments));
+  }
   return {};
+}
+
+Result<std::string> PluginHost::show_help() {
+  std::string out;
+  for (const PluginSpec& spec : std::exchange(wanted_, {})) {
+    const bool help = std::any_of(spec.arguments.begin(), spec.arguments.end(), [](const Argument& a) { return a.key == "help"; });
+    if (spec.name == "help") {
+      out += plugin_list();
+    } else if (help || arguments_.wants_help(plugin_name_of(spec.name))) {
+      PANDA_TRY(const std::string text, argument_help(spec.name));
+      out += text;
+    }
+  }
+  return out;
+}
+
+Result<std::string> PluginHost::argument_help(std::string_view file) {
+  const std::string name = plugin_name_of(file);
+  if (by_name(name) != nullptr) return arguments_.help(name);
+  help_.clear();
+  const Status status = load(file, {{"help", ""}});
+  if (Plugin* plugin = by_name(name)) {  // it did not ask for arguments at all
+    begin_unloading(*plugin);
+    return arguments_.help(name);
+  }
+  if (help_.empty()) return tl::unexpected<Error>(status ? Error{"plugin " + name + ": no help"} : status.error());
+  return std::move(help_);
+}
+
+std::string PluginHost::plugin_list() const {
+  std::string out;
+  std::string folders;
+  std::set<std::string> seen;
+  for (const std::string& folder : search_folders(paths_)) {
+    folders += "  " + folder + "\n";
+    for (const std::string& path : plugin_files(folder)) {
+      const std::string name = plugin_name_of(path);
+      if (seen.insert(name).second) out += fmt::format("  {:<24} {}\n", name, path);
+    }
+  }
+  if (out.empty()) return "No plugins were found. These folders were looked into:\n" + folders;
+  return "Plugins for panda-system-" + paths_.arch + " ('-panda NAME:help' lists a plugin's arguments):\n" + out;
 }
 
 // ---- loading and unloading
@@ -167,10 +219,18 @@ Plugin* PluginHost::by_index(int index) {
   return index >= 0 && static_cast<size_t>(index) < all.size() ? all[static_cast<size_t>(index)] : nullptr;
 }
 
+Status PluginHost::same_plugin(const Plugin& there, std::string_view file) const {
+  if (file.find('/') == std::string_view::npos) return {};
+  std::error_code error;
+  if (std::filesystem::equivalent(there.path, file, error) || error) return {};
+  return fail("plugin {}: {} cannot be loaded: another plugin of that name is, from {}", there.name, file, there.path);
+}
+
 Status PluginHost::load(std::string_view file, const std::vector<Argument>& arguments) {
   const std::string name = plugin_name_of(file);
-  if (by_name(name) != nullptr) {
-    if (!arguments.empty()) complain(by_name(name), "is loaded already: its new arguments are ignored");
+  if (Plugin* there = by_name(name)) {
+    PANDA_TRY_STATUS(same_plugin(*there, file));
+    if (!arguments.empty()) complain(there, "is loaded already: its new arguments are ignored");
     return {};
   }
   PANDA_TRY(const std::string path, find_plugin(paths_, file));
@@ -183,6 +243,21 @@ Status PluginHost::load(std::string_view file, const std::vector<Argument>& argu
   Plugin& plugin = *record;
   plugins_.push_back(std::move(record));
   return initialise(plugin, opened.init);
+}
+
+Status PluginHost::load_external(std::string_view name, std::string_view path, void* handle, bool (*init)(void*)) {
+  const std::string plain = plugin_name_of(name);
+  if (plain.empty()) return fail("panda_load_external_plugin: a plugin's name is missing");
+  if (handle == nullptr || by_handle(handle) != nullptr || by_name(plain) != nullptr) {
+    return fail("plugin {}: its handle is NULL, or a plugin of this handle or name is loaded already", plain);
+  }
+  auto record = std::make_unique<Plugin>();
+  record->name = plain;
+  record->path = path;
+  record->handle = handle;
+  record->external = true;
+  plugins_.push_back(std::move(record));
+  return init != nullptr ? initialise(*plugins_.back(), init) : Status();
 }
 
 Status PluginHost::initialise(Plugin& plugin, bool (*init)(void*)) {
@@ -209,8 +284,12 @@ Status PluginHost::initialise(Plugin& plugin, bool (*init)(void*)) {
     why.clear();
     for (const std::string& p : arguments_.problems()) why += (why.empty() ? "" : "; ") + p;
   }
-  for (const std::string& key : arguments_.unknown(plugin.name)) {
-    complain(&plugin, fmt::format("has no argument '{}'", key));
+  if (arguments_.wants_help(plugin.name)) {
+    help_ = arguments_.help(plugin.name);
+  } else {
+    for (const std::string& key : arguments_.unknown(plugin.name)) {
+      complain(&plugin, fmt::format("has no argument '{}': '-panda {}:help' lists them", key, plugin.name));
+    }
   }
   arguments_.begin("");
   for (const std::string& p : outer) arguments_.problem(p);
@@ -230,8 +309,7 @@ Status PluginHost::initialise(Plugin& plugin, bool (*init)(void*)) {
     plugin.loaded = false;
     plugin.unloading = false;
     arguments_.forget(name);
-    close_plugin(plugin.handle);
-    plugin.handle = nullptr;
+    close(plugin);
   }
   return fail("plugin {}: {}", name, why);
 }
@@ -295,6 +373,7 @@ const void* g_gone = nullptr;
 }  // namespace
 
 void PluginHost::forget_callbacks_of(const Plugin& plugin) {
+  if (plugin.external) return;
   g_gone = base_of(dlsym(plugin.handle, "init_plugin"));
   std::erase_if(offers_, [](Forget f) { return base_of(reinterpret_cast<const void*>(f)) == g_gone; });
   const auto gone = [](void (*function)()) { return base_of(reinterpret_cast<const void*>(function)) == g_gone; };
@@ -308,9 +387,12 @@ void PluginHost::finish_unloading() {
     if (!p.unloading) continue;
     p.unloading = false;
     Plugin* const outer = std::exchange(leaving_, &p);
-    if (auto* uninit = reinterpret_cast<void (*)(void*)>(dlsym(p.handle, "uninit_plugin")); uninit != nullptr) {
+    void* const uninit = p.external ? nullptr : dlsym(p.handle, "uninit_plugin");
+    if (uninit != nullptr) {
       try {
-        uninit(p.handle);
+        reinterpret_cast<void (*)(void*)>(uninit)(p.handle);
+      } catch (const std::exception& e) {
+        complain(&p, fmt::format("uninit_plugin failed: {}", e.what()));
       } catch (...) {
         complain(&p, "uninit_plugin threw an exception");
       }
@@ -320,9 +402,13 @@ void PluginHost::finish_unloading() {
     forget_callbacks_of(p);
     instrumentation_->remove_counters(p);
     arguments_.forget(p.name);
-    close_plugin(p.handle);
-    p.handle = nullptr;
+    close(p);
   }
+}
+
+void PluginHost::close(Plugin& plugin) {
+  if (!plugin.external) close_plugin(plugin.handle);
+  plugin.handle = nullptr;
 }
 
 void PluginHost::unload_all() {
@@ -345,14 +431,26 @@ void PluginHost::set_enabled(Plugin& plugin, bool on) {
 // ---- monitor
 
 std::string PluginHost::monitor_load(std::string_view file, std::string_view arguments) {
-  if (Plugin* p = by_name(file); p != nullptr) return fmt::format("plugin {} is loaded already\n", p->name);
-  const Status status = load(file, parse_argument_list(arguments));
+  const std::vector<Argument> given = parse_argument_list(arguments);
+  if (given.size() == 1 && given[0].key == "help") {
+    const Result<std::string> text = argument_help(file);
+    return text ? *text : text.error().message + "\n";
+  }
+  if (Plugin* p = by_name(file); p != nullptr) {
+    const Status same = same_plugin(*p, file);
+    return same ? fmt::format("plugin {} is loaded already\n", p->name) : same.error().message + "\n";
+  }
+  const Status status = load(file, given);
   return status ? std::string() : status.error().message + "\n";
 }
 
-std::string PluginHost::monitor_unload(int index) {
-  Plugin* p = by_index(index);
-  if (p == nullptr) return fmt::format("no plugin has the index {}: see list_plugins\n", index);
+std::string PluginHost::monitor_unload(std::string_view index_or_name) {
+  int index = -1;
+  const char* const end = index_or_name.data() + index_or_name.size();
+  const auto parsed = std::from_chars(index_or_name.data(), end, index);
+  const bool number = parsed.ec == std::errc() && parsed.ptr == end;
+  Plugin* p = number ? by_index(index) : by_name(index_or_name);
+  if (p == nullptr) return fmt::format("no loaded plugin has the {} {}: see list_plugins\n", number ? "index" : "name", index_or_name);
   const Status status = unload(*p);
   return status ? std::string() : status.error().message + "\n";
 }

@@ -42,6 +42,8 @@ struct MachineHooks {
   std::function<RrAnswer()> end_replay;
   std::function<void()> cpu_written;      // a plugin wrote the CPU's state, to be recorded
   std::function<void()> quit;             // end the run as the monitor's `quit` does
+  // A monitor command: its answer, or "" where it has to wait until the guest is between two blocks.
+  std::function<std::string(const std::string& line)> monitor;
   std::function<void()> break_main_loop;  // return from Engine::run soon, then go on
   std::function<RrMode()> rr_mode;
   std::function<std::optional<RrMode>()> rr_requested;  // a request that waits
@@ -79,10 +81,18 @@ class PluginHost {
   Status add_plugin_file(std::string_view path);
   Status add_argument(std::string_view text);  // plugin:key=value,...
   Status load_all();
+  // Instead of load_all(): what -panda help and -panda NAME:help show of those that were added.
+  Result<std::string> show_help();
 
   // --- loading and unloading
   // Success where it is loaded already. `file` is a name or a path.
   Status load(std::string_view file, const std::vector<Argument>& arguments);
+  // A plugin that is no shared object, with a handle and an init function (or nullptr) of the caller's.
+  Status load_external(std::string_view name, std::string_view path, void* handle, bool (*init)(void*));
+  // What -panda NAME:help shows. The plugin's init_plugin runs up to its panda_free_args(); it is not loaded.
+  Result<std::string> argument_help(std::string_view file);
+  // What -panda help shows: the plugins that can be found by name.
+  [[nodiscard]] std::string plugin_list() const;
   // The plugin, loaded where it was not, and noted as one that the caller uses.
   Result<Plugin*> need(std::string_view name);
   // At once, or when the callbacks that run have returned. An error where others use it.
@@ -109,7 +119,7 @@ class PluginHost {
 
   // --- monitor: what to print
   std::string monitor_load(std::string_view file, std::string_view arguments);  // arguments: key=value,key
-  std::string monitor_unload(int index);
+  std::string monitor_unload(std::string_view index_or_name);
   std::string monitor_list();
   std::string monitor_command(std::string_view command);  // plugin_cmd
   void monitor_output(std::string_view text);             // of monitor_printf
@@ -146,6 +156,9 @@ class PluginHost {
  private:
   explicit PluginHost(Options options, const Target& target);
   Status initialise(Plugin& plugin, bool (*init)(void*));
+  void close(Plugin& plugin);
+  // An error where `file` names another shared object than the one that is loaded.
+  [[nodiscard]] Status same_plugin(const Plugin& there, std::string_view file) const;
   void simple(unsigned type, bool with_cpu);
   void finish_unloading();
   void begin_unloading(Plugin& plugin);
@@ -164,6 +177,7 @@ class PluginHost {
   std::vector<PluginSpec> wanted_;
   std::vector<std::string> complained_;
   std::vector<Forget> offers_;
+  std::string help_;  // of the last plugin that was only asked for its arguments
   Plugin* initialising_ = nullptr;
   Plugin* leaving_ = nullptr;  // whose uninit_plugin runs: its handle is still one
   std::string* monitor_text_ = nullptr;

@@ -8,7 +8,9 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
+#include <regex>
 
 #include "plugin/plugin_host.h"
 #include "toy_machine.h"
@@ -115,7 +117,7 @@ TEST_P(PluginApiTest, RefusesBadArguments) {
   EXPECT_TRUE(host_->loaded().empty());
   testing::internal::CaptureStderr();
   EXPECT_TRUE(load("counter", "blocks,bloks=1").has_value());
-  EXPECT_EQ(testing::internal::GetCapturedStderr(), "panda: plugin counter: has no argument 'bloks'\n");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "panda: plugin counter: has no argument 'bloks': '-panda counter:help' lists them\n");
 }
 
 TEST_P(PluginApiTest, FindsPluginsByNameWhereItIsToldTo) {
@@ -140,8 +142,8 @@ TEST_P(PluginApiTest, MonitorLoadsListsAndUnloads) {
   EXPECT_NE(host_->monitor_list().find("0\tpanda_counter.so\t0x"), std::string::npos);
   machine_->run(1000);
   EXPECT_EQ(host_->monitor_command("counter"), "before=" + std::to_string(counts().before) + "\n");
-  EXPECT_NE(host_->monitor_unload(3).find("no plugin has the index 3"), std::string::npos);
-  EXPECT_EQ(host_->monitor_unload(0), "");
+  EXPECT_NE(host_->monitor_unload("3").find("no plugin has the index 3"), std::string::npos);
+  EXPECT_EQ(host_->monitor_unload("0"), "");
   EXPECT_EQ(host_->monitor_list(), "idx\tname\taddr\n");
   EXPECT_EQ(host_->monitor_command("counter"), "no loaded plugin has monitor commands\n");
 }
@@ -324,8 +326,8 @@ TEST_P(PluginApiTest, APluginCallsAnothersFunctionsAndHearsItsCallbacks) {
   EXPECT_EQ(seen.blocks, half);
   EXPECT_EQ(seen.context, 1u) << "removed itself in the first";
   // A plugin that is in use stays; its user can go, and what it registered goes with it.
-  EXPECT_EQ(host_->monitor_unload(1), "cannot unload offers: uses uses it; unload that first\n");
-  EXPECT_EQ(host_->monitor_unload(0), "");
+  EXPECT_EQ(host_->monitor_unload("1"), "cannot unload offers: uses uses it; unload that first\n");
+  EXPECT_EQ(host_->monitor_unload("0"), "");
   ASSERT_EQ(host_->loaded().size(), 1u);
   EXPECT_EQ(machine_->run(1'000'000), exec::StopReason::IdleForever);
   EXPECT_EQ(reinterpret_cast<uint64_t (*)()>(dlsym(host_->by_name("offers")->handle, "offers_blocks"))(), 102u);
@@ -341,6 +343,145 @@ TEST_P(PluginApiTest, AMissingPluginOrCallbackOfAnotherIsSaid) {
   EXPECT_EQ(message(load("uses", "absent")), "plugin uses: the plugin offers offers no callback on_absent");
   EXPECT_EQ(host_->loaded().size(), 1u);
   unsetenv("PANDA_PLUGIN_DIR");
+}
+
+// ---- what a plugin does wrong
+
+TEST_P(PluginApiTest, WrongCallsAreSaidAndChangeNothing) {
+  testing::internal::CaptureStderr();
+  ASSERT_TRUE(load("nonsense", "calls").has_value());
+  const std::string said = testing::internal::GetCapturedStderr();
+  for (const char* line :
+       {"panda: plugin nonsense: panda_register_callback: there is no callback type 999\n",
+        "panda: plugin nonsense: panda_register_callback: the callback for BEFORE_BLOCK_EXEC is NULL\n",
+        "panda: plugin nonsense: panda_register_callback: 0x", "is not a loaded plugin's handle\n",
+        "panda: plugin nonsense: panda_disable_callback: this callback was not registered for BEFORE_BLOCK_EXEC\n",
+        "panda: plugin nonsense: panda_unregister_callback: this callback was not registered for BEFORE_BLOCK_EXEC\n",
+        "panda: plugin nonsense: cannot unload plugin number 99: there is none\n",
+        "panda: plugin nonsense: cannot unload no_such: it is not loaded\n", "panda: plugin no_such: not found",
+        "panda: plugin nonsense: its handle is NULL, or a plugin of this handle or name is loaded already\n",
+        "panda: panda_set_os_name: 'beos' is not FAMILY-BITS[-VARIANT]", "panda: panda_memsavep: cannot write"}) {
+    EXPECT_NE(said.find(line), std::string::npos) << line << "in\n" << said;
+  }
+  EXPECT_EQ(machine_->run(1'000'000), exec::StopReason::IdleForever);
+  EXPECT_EQ(variable<int>("nonsense", "nonsense_blocks"), 101) << "registered twice, called once";
+}
+
+TEST_P(PluginApiTest, APluginThatUnloadsItselfOrAnotherInACallbackIsGoneAfterIt) {
+  ASSERT_TRUE(load("counter", "blocks").has_value());
+  ASSERT_TRUE(load("nonsense", "other").has_value());
+  EXPECT_EQ(machine_->run(50), exec::StopReason::CountReached);
+  EXPECT_EQ(host_->by_name("counter"), nullptr);
+  host_->unload_all();
+  testing::internal::CaptureStderr();
+  ASSERT_TRUE(load("nonsense", "unload").has_value());
+  EXPECT_EQ(machine_->run(1'000'000), exec::StopReason::IdleForever);
+  EXPECT_EQ(machine_->state().regs[0], 5050u);
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "nonsense: 1 blocks\n");
+  EXPECT_TRUE(host_->loaded().empty());
+}
+
+TEST_P(PluginApiTest, SaysWhyAPluginGaveUp) {
+  EXPECT_EQ(message(load("nonsense", "fail")), "plugin nonsense: there is no point");
+  EXPECT_EQ(message(load("nonsense", "missing")), "plugin nonsense: the argument 'text' is required (some text)");
+  EXPECT_EQ(message(load("throws")), "plugin throws: init_plugin threw an exception (thrown at once)");
+  const std::string version = message(load("other_version"));
+  EXPECT_NE(version.find("was built for version 2 of the plugin API, this is 1: build it again"), std::string::npos) << version;
+  EXPECT_TRUE(host_->loaded().empty());
+  ASSERT_TRUE(load("throws", "end").has_value());
+  testing::internal::CaptureStderr();
+  host_->unload_all();
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "panda: plugin throws: uninit_plugin failed: thrown at the end\n");
+  EXPECT_TRUE(host_->loaded().empty());
+}
+
+TEST_P(PluginApiTest, TwoPluginsOfOneNameAndOnePluginTwice) {
+  const std::string folder = testing::TempDir() + "panda_twins_" + std::to_string(getpid());
+  ASSERT_EQ(mkdir(folder.c_str(), 0755), 0);
+  const std::string twin = folder + "/panda_counter.so";
+  ASSERT_TRUE(std::filesystem::copy_file(built("old_style"), twin));
+  ASSERT_TRUE(load("counter", "blocks").has_value());
+  EXPECT_EQ(message(host_->load(twin, {})), "plugin counter: " + twin + " cannot be loaded: another plugin of that name is, from " +
+                                                built("counter"));
+  EXPECT_EQ(host_->monitor_load(twin, ""), message(host_->load(twin, {})) + "\n");
+  testing::internal::CaptureStderr();
+  ASSERT_TRUE(host_->add_plugins(built("counter")).has_value());
+  EXPECT_TRUE(host_->load_all().has_value());
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "panda: plugin counter: is loaded already: it is not loaded a second time\n");
+  EXPECT_EQ(host_->loaded().size(), 1u);
+  std::filesystem::remove_all(folder);
+}
+
+TEST_P(PluginApiTest, ThereIsNoLimitOnPlugins) {
+  const std::string folder = testing::TempDir() + "panda_many_" + std::to_string(getpid());
+  ASSERT_EQ(mkdir(folder.c_str(), 0755), 0);
+  constexpr int kMany = 40;  // more than the 16 there used to be
+  for (int i = 0; i < kMany; i++) {
+    const std::string file = folder + "/panda_many" + std::to_string(i) + ".so";
+    ASSERT_TRUE(std::filesystem::copy_file(built("old_style"), file));
+    ASSERT_TRUE(host_->load(file, {}).has_value());
+  }
+  EXPECT_EQ(host_->loaded().size(), static_cast<size_t>(kMany));
+  EXPECT_EQ(machine_->run(1'000'000), exec::StopReason::IdleForever);
+  for (int i = 0; i < kMany; i++) EXPECT_EQ(variable<int>("many" + std::to_string(i), "old_style_blocks"), 101);
+  host_->unload_all();
+  std::filesystem::remove_all(folder);
+}
+
+TEST_P(PluginApiTest, ListsPluginsAndTheirArguments) {
+  setenv("PANDA_PLUGIN_DIR", PANDA_TEST_PLUGINS, 1);
+  ASSERT_TRUE(host_->add_plugins("help;nonsense:help;" + built("counter") + ":blocks,help").has_value());
+  const Result<std::string> text = host_->show_help();
+  unsetenv("PANDA_PLUGIN_DIR");
+  ASSERT_TRUE(text.has_value()) << text.error().message;
+  EXPECT_NE(text->find("  counter                  " + built("counter") + "\n"), std::string::npos) << *text;
+  EXPECT_NE(text->find("Arguments of the plugin nonsense:\n"
+                       "  fail                 bool    default false          gives up\n"),
+            std::string::npos)
+      << *text;
+  EXPECT_NE(text->find("Arguments of the plugin counter:\n"
+                       "  blocks               bool    default false          count blocks\n"
+                       "  insns                bool    default false\n"),
+            std::string::npos)
+      << *text;
+  EXPECT_NE(text->find("  invalidate           number  default 0              times\n"), std::string::npos) << *text;
+  EXPECT_TRUE(host_->loaded().empty());
+  EXPECT_EQ(host_->monitor_load(built("old_style"), "help"), "The plugin old_style has no arguments.\n");
+  EXPECT_NE(host_->monitor_load(built("modern"), "help").find("missing"), std::string::npos);
+}
+
+// ---- every function
+
+TEST_P(PluginApiTest, WhatTheFunctionsDo) {
+  ASSERT_TRUE(load("functions").has_value());
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(machine_->run(1'000'000), exec::StopReason::IdleForever);
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_GT(variable<uint64_t>("functions", "functions_checks"), 1000u);
+  EXPECT_EQ(variable<uint64_t>("functions", "functions_wrong"), 0u) << said;
+  EXPECT_NE(said.find("panda: plugin functions: LLVM lifting is not in this version\n"), std::string::npos) << said;
+}
+
+// A plugin is loaded with all its symbols bound: one that is declared and not there would be found out late.
+TEST(PluginHeaders, WhatTheyDeclareIsThere) {
+  const std::regex prototype(R"(^(?!static|typedef|return|#| )[\w\s\*\(\),]*?\b(\w+)\(.*\)( __attribute__.*)?;)");
+  size_t seen = 0;
+  for (const char* header : {"plugin.h", "common.h", "panda_api.h", "checkpoint.h", "rr/rr_api.h", "rr/rr_log.h", "plog-cc-bridge.h"}) {
+    std::ifstream in(std::string(PANDA_TEST_HEADERS) + "/" + header);
+    std::string line;
+    size_t here = 0;
+    while (std::getline(in, line)) {
+      std::smatch found;
+      if (!std::regex_search(line, found, prototype)) continue;
+      const std::string name = found[1];
+      if (name == "panda_plugin_target" || name == "panda_plugin_api_version") continue;  // the plugins'
+      EXPECT_NE(dlsym(RTLD_DEFAULT, name.c_str()), nullptr) << header << ": " << name;
+      here++;
+    }
+    EXPECT_GT(here, 4u) << header;
+    seen += here;
+  }
+  EXPECT_GT(seen, 150u);
 }
 
 // ---- the C++ layer

@@ -152,7 +152,7 @@ class NoMachine final : public monitor::Target {
   std::string describe_status() override { return "S\n"; }
   std::string describe_record() override { return "-\n"; }
   std::string load_plugin(const std::string&, const std::string&) override { return {}; }
-  std::string unload_plugin(int) override { return {}; }
+  std::string unload_plugin(const std::string&) override { return {}; }
   std::string list_plugins() override { return {}; }
   std::string plugin_command(const std::string&) override { return {}; }
 };

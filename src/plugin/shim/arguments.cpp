@@ -25,12 +25,6 @@ const char* find(const panda_arg_list* args, const char* name) {
 
 bool wants_help(const panda_arg_list* args) { return find(args, "help") != nullptr; }
 
-void list_argument(const panda_arg_list* args, const char* name, const char* kind, const std::string& rest,
-                   const char* help) {
-  if (!wants_help(args)) return;
-  std::fprintf(stderr, "  %-20s %-8s %-12s %s\n", name, kind, rest.c_str(), help != nullptr ? help : "");
-}
-
 struct Request {
   const panda_arg_list* args;
   const char* name;
@@ -41,8 +35,11 @@ struct Request {
 
 // The text of an argument, or nullptr; reports one that is required and missing.
 const char* look_up(const Request& r, const std::string& default_text) {
-  api::argument_asked(plugin_of(r.args), r.name);
-  list_argument(r.args, r.name, r.kind, r.required ? "required" : default_text, r.help);
+  api::argument_asked(plugin_of(r.args), {.key = r.name,
+                                          .kind = r.kind,
+                                          .default_value = r.required ? "" : default_text,
+                                          .help = r.help != nullptr ? r.help : "",
+                                          .required = r.required});
   const char* value = find(r.args, r.name);
   if (value == nullptr && r.required && !wants_help(r.args)) {
     std::string message = std::string("the argument '") + r.name + "' is required";
@@ -69,7 +66,7 @@ T number(const Request& r, T fallback) {
 }
 
 double real(const Request& r, double fallback) {
-  const char* value = look_up(r, std::to_string(fallback));
+  const char* value = look_up(r, fmt::format("{}", fallback));
   if (value == nullptr) return fallback;
   const auto parsed = panda::plugin::parse_double(value);
   if (!parsed) bad_value(r, value);
@@ -102,10 +99,7 @@ panda_arg_list* panda_get_args(const char* plugin_name) {
     a.key = copy(key);
     a.value = copy(value);
   }
-  if (wants_help(args)) {
-    std::fprintf(stderr, "Arguments of the plugin %s:\n", args->plugin_name);
-    api::argument_problem("its arguments were listed (help): not loaded");
-  }
+  if (wants_help(args)) api::argument_problem("only its arguments were asked for (help): it is not loaded");
   return args;
 }
 

@@ -52,8 +52,43 @@ uint64_t rr_get_guest_instr_count(void) { return api::instruction_count(); }
 void panda_disas(FILE* out, void* code, unsigned long size) {
   api::disassemble(out, reinterpret_cast<uint64_t>(code), size);
 }
-void panda_set_os_name(char*) { api::not_there_yet("os", "operating system introspection is not in this version"); }
-void panda_cleanup(void) {}
+MemoryRegion* panda_find_ram(void) { return reinterpret_cast<MemoryRegion*>(api::cpu_state()); }
+uint64_t memory_region_size(MemoryRegion* region) { return region != nullptr ? api::ram_bytes() : 0; }
+Int128 panda_find_max_ram_address(void) { return api::ram_end(); }
+void panda_before_find_fast(void) {}
+void panda_cleanup(void) { api::unload_all(); }
+uint32_t rr_checksum_memory(void) { return api::ram_checksum(); }
+uint32_t rr_checksum_regs(void) { return api::register_checksum(); }
+uint64_t rr_get_pc(void) { return api::pc(); }
+uint64_t rr_get_secondary(void) { return 0; }
+
+char* panda_os_name = nullptr;
+char* panda_os_family = nullptr;
+char* panda_os_variant = nullptr;
+uint32_t panda_os_bits = 0;
+PandaOsFamily panda_os_familyno = OS_UNKNOWN;
+
+void panda_set_os_name(char* os_name) {
+  const std::string name(panda::plugin::shim::text(os_name));
+  const size_t first = name.find('-');
+  const size_t second = first == std::string::npos ? first : name.find('-', first + 1);
+  const std::string family = name.substr(0, first);
+  const std::string bits = first == std::string::npos ? "" : name.substr(first + 1, second - first - 1);
+  const std::string variant = second == std::string::npos ? "" : name.substr(second + 1);
+  if (family.empty() || (bits != "32" && bits != "64")) {
+    std::fprintf(stderr, "panda: panda_set_os_name: '%s' is not FAMILY-BITS[-VARIANT], like linux-64-debian:12\n", name.c_str());
+    return;
+  }
+  for (char* old : {panda_os_name, panda_os_family, panda_os_variant}) std::free(old);
+  panda_os_name = copy(name);
+  panda_os_family = copy(family);
+  panda_os_variant = copy(variant);
+  panda_os_bits = bits == "64" ? 64 : 32;
+  panda_os_familyno = family == "linux"     ? OS_LINUX
+                      : family == "windows" ? OS_WINDOWS
+                      : family == "freebsd" ? OS_FREEBSD
+                                            : OS_UNKNOWN;
+}
 
 // ---- record and replay
 
@@ -79,6 +114,50 @@ uint8_t rr_replay_finished(void) {
 }
 
 // ---- the names for users of the system as a library
+
+void panda_stop(int) { static_cast<void>(api::monitor("stop")); }
+void panda_cont(void) { static_cast<void>(api::monitor("cont")); }
+void panda_reset(void) { static_cast<void>(api::monitor("system_reset")); }
+void panda_cleanup_record(void) {
+  if (rr_in_record()) panda_record_end();
+}
+char* panda_monitor_run(char* buf) { return copy(api::monitor(panda::plugin::shim::text(buf))); }
+void panda_init_monitor(void) {}
+int panda_init_plugin(char* plugin_name, char** plugin_args, uint32_t num_args) {
+  panda_require_from_library(plugin_name, plugin_args, num_args);
+  return panda_get_plugin_by_name(plugin_name) != nullptr;
+}
+bool panda_was_aborted(void) { return false; }
+unsigned long garray_len(struct _GArray* list) {
+  struct Layout {  // glib's, as it is public
+    char* data;
+    unsigned len;
+  };
+  return list != nullptr ? reinterpret_cast<const Layout*>(list)->len : 0;
+}
+
+namespace {
+int no_snapshots() {
+  api::not_there_yet("snapshots", "snapshots of a running machine are not in this version");
+  return -1;
+}
+void no_checkpoints() { api::not_there_yet("checkpoints", "checkpoints of a replay are not in this version"); }
+}  // namespace
+int panda_snap(char*) { return no_snapshots(); }
+int panda_delvm(char*) { return no_snapshots(); }
+int panda_revert(char*) { return no_snapshots(); }
+void map_memory(char*, uint64_t, uint64_t) {
+  api::not_there_yet("map_memory", "memory cannot be added to a machine in this version");
+}
+size_t get_num_checkpoints(void) { return 0; }
+int get_closest_checkpoint_num(uint64_t) { return -1; }
+Checkpoint* get_checkpoint(int) { return nullptr; }
+void* panda_checkpoint(void) {
+  no_checkpoints();
+  return nullptr;
+}
+void panda_restore_by_num(int) { no_checkpoints(); }
+void panda_restore(void*) { no_checkpoints(); }
 
 uint64_t rr_get_guest_instr_count_external(void) { return rr_get_guest_instr_count(); }
 int panda_virtual_memory_read_external(CPUState* cpu, target_ulong addr, char* buf, int len) {

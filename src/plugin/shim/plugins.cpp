@@ -61,6 +61,46 @@ void panda_disable_callback_helper(void* plugin, panda_cb_type type, panda_cb* c
   panda_disable_callback(plugin, type, *cb);
 }
 
+namespace {
+
+// What calls a panda_cb without context: its own argument types, so that it fits into the union.
+template <typename Function>
+struct Trampoline;
+template <typename R, typename... A>
+struct Trampoline<R(A...)> {
+  static R call(void* context, A... arguments) {
+    return reinterpret_cast<R (*)(A...)>(static_cast<panda_cb*>(context)->cbaddr)(arguments...);
+  }
+};
+
+}  // namespace
+
+panda_cb_with_context panda_get_cb_trampoline(panda_cb_type type) {
+  panda_cb_with_context cb{};
+  cb.cbaddr = nullptr;
+  switch (static_cast<int>(type)) {
+#define PANDA_CALLBACK(ID, member, result, ...)                                                  \
+  case PANDA_CB_##ID:                                                                            \
+    cb.cbaddr = reinterpret_cast<void (*)()>(&Trampoline<result(__VA_ARGS__)>::call);            \
+    break;
+#define PANDA_CALLBACK_NOARGS(ID, member, result) PANDA_CALLBACK(ID, member, result, )
+#include "panda/callbacks/cb-table.inc"
+    default: break;
+  }
+  return cb;
+}
+panda_cb_list* panda_cb_list_next(panda_cb_list* plist) {
+  do {
+    plist = plist != nullptr ? plist->next : nullptr;
+  } while (plist != nullptr && !plist->enabled);
+  return plist;
+}
+
+bool panda_load_external_plugin(const char* filename, const char* plugin_name, void* plugin_uuid, void* init_fn_ptr) {
+  return api::load_external(text(plugin_name != nullptr ? plugin_name : filename), text(filename), plugin_uuid,
+                            reinterpret_cast<bool (*)(void*)>(init_fn_ptr));
+}
+
 // The file decides: a plugin's name is its file's.
 bool panda_load_plugin(const char* filename, const char* plugin_name) {
   const char* file = filename != nullptr ? filename : plugin_name;

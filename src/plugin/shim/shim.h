@@ -2,6 +2,7 @@
 // is declared there is what is defined here. See api_bridge.h for what stands behind it.
 #pragma once
 
+#include "panda/checkpoint.h"
 #include "panda/panda_api.h"
 #include "panda/plugin.h"
 #include "plugin/api_bridge.h"
