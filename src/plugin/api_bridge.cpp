@@ -19,7 +19,7 @@ Plugin* plugin_of(void* handle, const char* what) {
   if (host == nullptr) return nullptr;
   Plugin* plugin = host->by_handle(handle);
   if (plugin == nullptr) {
-    PluginHost::complain(host->registry().running(),
+    PluginHost::complain(host->caller(),
                          fmt::format("{}: {} is not a loaded plugin's handle", what, handle));
   }
   return plugin;
@@ -37,7 +37,8 @@ bool good(const Plugin* plugin, unsigned type, const void* function, const char*
   return true;
 }
 
-Plugin* running() { return current_host() != nullptr ? current_host()->registry().running() : nullptr; }
+// Who calls: the plugin that is being initialised, or whose callback runs.
+Plugin* caller() { return current_host() != nullptr ? current_host()->caller() : nullptr; }
 
 VcpuContext& cpu() { return current_host()->engine().cpu(); }
 
@@ -163,7 +164,7 @@ void unload_name(std::string_view name) {
   if (Plugin* plugin = current_host()->by_name(name))
     unload(*plugin);
   else
-    PluginHost::complain(running(), fmt::format("cannot unload {}: it is not loaded", name));
+    PluginHost::complain(caller(), fmt::format("cannot unload {}: it is not loaded", name));
 }
 
 void unload_handle(void* handle) {
@@ -175,7 +176,7 @@ void unload_index(int index) {
   if (Plugin* plugin = current_host()->by_index(index))
     unload(*plugin);
   else
-    PluginHost::complain(running(), fmt::format("cannot unload plugin number {}: there is none", index));
+    PluginHost::complain(caller(), fmt::format("cannot unload plugin number {}: there is none", index));
 }
 
 void unload_all() {
@@ -197,7 +198,7 @@ void* need(std::string_view name) {
   if (current_host()->initialising() != nullptr)
     current_host()->loading_problem(fmt::format("needs another plugin: {}", found.error().message));
   else
-    PluginHost::complain(running(), fmt::format("needs another plugin: {}", found.error().message));
+    PluginHost::complain(caller(), fmt::format("needs another plugin: {}", found.error().message));
   return nullptr;
 }
 
@@ -227,7 +228,7 @@ bool find_function(void* handle, std::string_view plugin_name, const char* funct
   if (current_host() != nullptr && current_host()->initialising() != nullptr)
     current_host()->loading_problem(why);
   else
-    PluginHost::complain(running(), why);
+    PluginHost::complain(caller(), why);
   return false;
 }
 
@@ -295,7 +296,7 @@ void set_memory_callbacks(bool on) {
   if (current_host() != nullptr) current_host()->instrumentation().memory().set_on(on);
 }
 void not_there_yet(std::string_view subject, std::string_view message) {
-  if (current_host() != nullptr) current_host()->complain_once(running(), subject, message);
+  if (current_host() != nullptr) current_host()->complain_once(caller(), subject, message);
 }
 void monitor_output(std::string_view text) {
   if (current_host() != nullptr)

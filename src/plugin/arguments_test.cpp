@@ -64,7 +64,7 @@ TEST(PluginArguments, UnknownOnesAreThoseNobodyAskedFor) {
   store.add("p", {"other", "1"});
   store.add("q", {"known", "1"});
   EXPECT_TRUE(store.unknown("p").empty()) << "a plugin that reads none through the API may read them itself";
-  store.asked_for("p", "known");
+  store.asked_for("p", {.key = "known", .kind = "bool", .default_value = "", .help = ""});
   EXPECT_EQ(store.unknown("p"), std::vector<std::string>{"other"});
   store.forget("p");
   EXPECT_TRUE(store.of("p").empty());

@@ -99,7 +99,7 @@ class PluginHost {
   Status unload(Plugin& plugin);
   void unload_all();  // users before those they use
   [[nodiscard]] Plugin* by_name(std::string_view name);
-  [[nodiscard]] Plugin* by_handle(const void* handle);
+  [[nodiscard]] Plugin* by_handle(const void* handle);  // one that is being unloaded, too
   [[nodiscard]] Plugin* by_index(int index);
   [[nodiscard]] std::vector<Plugin*> loaded();
   void set_enabled(Plugin& plugin, bool on);
