@@ -78,8 +78,8 @@ foreach(arch ${PANDA_TARGETS})
   install(FILES ${CMAKE_BINARY_DIR}/plog/${arch}/plog.pb-c.h ${CMAKE_BINARY_DIR}/plog/${arch}/plog.pb.h
     DESTINATION include/panda/plog/${arch})
   install(FILES ${CMAKE_BINARY_DIR}/lib/panda/${arch}/libpanda_plog.a DESTINATION lib/panda/${arch})
-  install(FILES ${CMAKE_BINARY_DIR}/plog/${arch}/plog.desc DESTINATION share/panda/plog/${arch})
 endforeach()
+install(FILES ${CMAKE_BINARY_DIR}/plog/x86_64/plog.desc DESTINATION share/panda)  # for plog_reader.py beside it
 get_property(targets GLOBAL PROPERTY PANDA_PLUGIN_TARGETS)
 foreach(target ${targets})
   string(REGEX REPLACE "^.*_plugin_" "" arch ${target})

@@ -121,6 +121,12 @@ std::vector<Argument> ArgumentStore::of(std::string_view plugin) const {
   return out;
 }
 
+std::set<std::string> ArgumentStore::plugins() const {
+  std::set<std::string> out;
+  for (const Entry& e : entries_) out.insert(e.plugin);
+  return out;
+}
+
 void ArgumentStore::forget(std::string_view plugin) {
   std::erase_if(entries_, [&](const Entry& e) { return e.plugin == plugin; });
   std::erase_if(asked_, [&](const Asked& a) { return a.plugin == plugin; });

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -46,6 +47,7 @@ class ArgumentStore {
  public:
   void add(std::string_view plugin, Argument argument);
   [[nodiscard]] std::vector<Argument> of(std::string_view plugin) const;
+  [[nodiscard]] std::set<std::string> plugins() const;  // those that there are arguments for
   void forget(std::string_view plugin);  // it was unloaded: the next load has its own
 
   // --- what the plugin being initialised does with them

@@ -143,6 +143,9 @@ Status PluginHost::load_all() {
     }
     PANDA_TRY_STATUS(load(spec.name, spec.arguments));
   }
+  for (const std::string& name : arguments_.plugins()) {
+    if (by_name(name) == nullptr) complain(nullptr, fmt::format("there are arguments for {}, which is not loaded (yet)", name));
+  }
   return {};
 }
 

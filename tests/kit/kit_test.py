@@ -189,6 +189,19 @@ all: panda_$(PLUGIN_NAME).so
                     self.assertIn("no arguments", self.help(kit, arch, f"{folder}/build/{arch}/panda_syscalls.so"))
                 run(["rm", "-r", "build"], folder)
 
+    def test_the_manuals_examples(self):
+        with open(os.path.join(SOURCE, "docs", "plugins.md"), encoding="utf-8") as f:
+            examples = re.findall(r"^```(c|cpp)\n(.*?)^```", f.read(), re.M | re.S)
+        self.assertEqual([e[0] for e in examples], ["c", "cpp"])
+        for language, source in examples:
+            compiler = {"c": ["cc", "-std=gnu11"], "cpp": ["c++", "-std=c++20"]}[language]
+            self.write("example." + language, source)
+            for arch in ARCHES:
+                env = {"PKG_CONFIG_PATH": os.path.join(self.installed, "lib", "pkgconfig")}
+                flags = run(["pkg-config", "--cflags", "panda-plugin-" + arch], self.work, env).split()
+                run([*compiler, "-shared", *flags, "-Wall", "-Werror", "-o", "panda_example.so", "example." + language], self.work)
+                self.assertIn("no arguments", self.help(self.installed, arch, "./panda_example.so"))
+
     def configure_tree(self, extra, fails=False):
         build = os.path.join(self.work, "tree")
         text = run(["cmake", "-S", SOURCE, "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DPANDA_TESTS=OFF",

@@ -412,6 +412,14 @@ TEST_P(PluginApiTest, TwoPluginsOfOneNameAndOnePluginTwice) {
   std::filesystem::remove_all(folder);
 }
 
+TEST_P(PluginApiTest, ArgumentsForNobodyAreSaid) {
+  ASSERT_TRUE(host_->add_argument("conuter:blocks").has_value());
+  testing::internal::CaptureStderr();
+  ASSERT_TRUE(host_->load_all().has_value());
+  EXPECT_EQ(testing::internal::GetCapturedStderr(),
+            "panda: plugins: there are arguments for conuter, which is not loaded (yet)\n");
+}
+
 TEST_P(PluginApiTest, ThereIsNoLimitOnPlugins) {
   const std::string folder = testing::TempDir() + "panda_many_" + std::to_string(getpid());
   ASSERT_EQ(mkdir(folder.c_str(), 0755), 0);
