@@ -4,6 +4,7 @@
  *   top=N       how many to list (default 10)
  *   kernel      count the kernel's blocks too
  */
+#define _GNU_SOURCE 1 /* strdup, where the compiler is asked for bare C */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
