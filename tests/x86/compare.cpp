@@ -17,6 +17,11 @@ std::string differences(const Result& want, const Result& got, uint32_t undefine
     return fmt::format("  outcome: want {} got {}\n", static_cast<int>(want.outcome), static_cast<int>(got.outcome));
   }
   const bool fault = want.outcome != Outcome::Done;
+  if (fault && want.vector >= 0 && got.vector >= 0 &&
+      (want.vector != got.vector || want.error != got.error || want.cr2 != got.cr2)) {
+    text += fmt::format("  exception: want {} error {:#x} cr2 {:#x} got {} {:#x} {:#x}\n", want.vector, want.error, want.cr2,
+                        got.vector, got.error, got.cr2);
+  }
   const unsigned gprs = mode == Mode::Long64 ? 16 : 8;
   for (unsigned i = 0; i < gprs; i++) {
     if (want.state.gpr[i] != got.state.gpr[i]) {
@@ -27,7 +32,7 @@ std::string differences(const Result& want, const Result& got, uint32_t undefine
   if (((want.state.rflags ^ got.state.rflags) & flags) != 0) {
     text += fmt::format("  flags: want {:#x} got {:#x}\n", want.state.rflags & flags, got.state.rflags & flags);
   }
-  if (!fault && want.state.rip != got.state.rip) {
+  if (want.state.rip != got.state.rip) {
     text += fmt::format("  rip: want {:#x} got {:#x}\n", want.state.rip, got.state.rip);
   }
   if (want.state.data != got.state.data) {

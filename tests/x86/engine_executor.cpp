@@ -21,7 +21,8 @@ using namespace panda::x86;
 
 constexpr uint64_t kRamBytes = 2 << 20;
 constexpr uint64_t kRoot = 0x1000, kTable2 = 0x2000, kTable3 = 0x3000, kPageTable = 0x4000;
-constexpr uint64_t kCodePhys = 0x10'0000, kDataPhys = 0x11'0000, kReadOnlyPhys = 0x12'0000;
+constexpr uint64_t kCodePhys = 0x10'0000, kDataPhys = 0x11'0000, kReadOnlyPhys = 0x12'0000,
+                   kScratchPhys = 0x13'0000;
 
 Outcome outcome_of(int32_t vector) {
   switch (vector) {
@@ -46,11 +47,14 @@ Outcome outcome_of(int32_t vector) {
   }
 }
 
+bool has_error_code(int32_t vector) { return vector == kDF || (vector >= kTS && vector <= kPF) || vector == kAC; }
+
 }  // namespace
 
 std::unique_ptr<exec::Backend> make_backend(BackendKind kind) {
   if (kind == BackendKind::Interpreter) return std::make_unique<interp::InterpBackend>();
-  auto backend = x64::create_backend(64 << 20);
+  const x64::Features features = kind == BackendKind::JitForOldHost ? x64::Features{} : x64::host_features();
+  auto backend = x64::create_backend(64 << 20, features);
   PANDA_CHECK(backend.has_value());
   return std::move(*backend);
 }
@@ -92,10 +96,11 @@ void EngineExecutor::Impl::set_up_cpu() {
   map_page(kCode, kCodePhys, kPresentUserWrite);
   for (uint64_t at = 0; at < kDataBytes; at += kPageSize) map_page(kData + at, kDataPhys + at, kPresentUserWrite);
   map_page(kReadOnly, kReadOnlyPhys, 5);
+  map_page(kScratch, kScratchPhys, kPresentUserWrite);
 
   Cpu cpu(engine->cpu());
   const bool wide = mode == Mode::Long64;
-  cpu.set_cr(0, 0x80010033);  // PG, WP, NE, ET, MP, PE
+  cpu.set_cr(0, 0x80050033);  // PG, AM, WP, NE, ET, MP, PE
   cpu.set_cr(3, kRoot);
   cpu.set_cr(4, 0x40600 | (wide ? 0x20u : 0u));  // OSXSAVE, OSXMMEXCPT, OSFXSR, PAE
   cpu.s().xcr0 = kXcr0X87 | kXcr0Sse | kXcr0Avx;
@@ -164,6 +169,9 @@ Result EngineExecutor::Impl::finish(const MachineState& before) {
   Result result;
   result.state = before;
   result.outcome = outcome_of(outside.vector);
+  result.vector = outside.vector;
+  if (has_error_code(outside.vector)) result.error = static_cast<uint32_t>(Cpu(engine->cpu()).s().error_code);
+  if (outside.vector == kPF) result.cr2 = Cpu(engine->cpu()).s().cr2_pending_;
   store(result.state);
   return result;
 }
@@ -191,7 +199,16 @@ EngineExecutor::EngineExecutor(Mode mode, BackendKind backend) : impl_(std::make
 
 EngineExecutor::~EngineExecutor() = default;
 
-std::string EngineExecutor::name() const { return impl_->kind == BackendKind::Jit ? "jit" : "interpreter"; }
+std::string EngineExecutor::name() const {
+  switch (impl_->kind) {
+    case BackendKind::Interpreter:
+      return "interpreter";
+    case BackendKind::JitForOldHost:
+      return "jit for an old host";
+    default:
+      return "jit";
+  }
+}
 
 Result EngineExecutor::run(const std::vector<uint8_t>& code, const MachineState& before) {
   Impl& m = *impl_;
@@ -222,6 +239,16 @@ Result EngineExecutor::run_to_end(const std::vector<uint8_t>& code, const Machin
     result.state.rip = kCode + code.size();
   }
   return result;
+}
+
+void EngineExecutor::protect(PageAccess access) {
+  constexpr uint64_t kUser = 4, kWrite = 2, kPresent = 1;
+  uint64_t bits = 0;
+  if (access == PageAccess::Writable) bits = kUser | kWrite | kPresent;
+  if (access == PageAccess::ReadOnly) bits = kUser | kPresent;
+  if (access == PageAccess::Supervisor) bits = kWrite | kPresent;
+  impl_->map_page(kData + kPage, kDataPhys + kPage, bits);
+  impl_->memory->flush_tlb(impl_->engine->cpu());
 }
 
 void EngineExecutor::set_max_unit_insns(unsigned n) { impl_->engine->set_max_unit_insns(n); }

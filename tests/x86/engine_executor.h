@@ -10,7 +10,8 @@
 
 namespace panda::x86test {
 
-enum class BackendKind : uint8_t { Interpreter, Jit };
+// JitForOldHost: using nothing that the host's CPU need not have.
+enum class BackendKind : uint8_t { Interpreter, Jit, JitForOldHost };
 
 [[nodiscard]] std::unique_ptr<exec::Backend> make_backend(BackendKind kind);
 
@@ -23,6 +24,7 @@ class EngineExecutor : public Executor {
   // Runs all of `code`. slices: leaves and re-enters the engine at random counts.
   Result run_to_end(const std::vector<uint8_t>& code, const MachineState& before, Rng* slices = nullptr);
   void set_max_unit_insns(unsigned n);
+  void protect(PageAccess access);
 
  private:
   struct Impl;

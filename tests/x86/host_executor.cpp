@@ -13,6 +13,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "base/check.h"
+
 namespace panda::x86test {
 namespace {
 
@@ -39,12 +41,17 @@ struct Fault {
   volatile sig_atomic_t happened;
   volatile int signal;
   volatile int code;
+  int vector;
+  uint32_t error;
+  uint64_t cr2;
   uint64_t resume;
   uint64_t rip;
 };
 Fault fault;
 
 void on_fault(int signal, siginfo_t* info, void* context) {
+  // The kernel leaves AC as the tested code had it.
+  asm volatile("lea -128(%%rsp), %%rsp; pushfq; andl $~0x40000, (%%rsp); popfq; lea 128(%%rsp), %%rsp" ::: "memory", "cc");
   auto* uc = static_cast<ucontext_t*>(context);
   const auto rip = static_cast<uint64_t>(uc->uc_mcontext.gregs[REG_RIP]);
   if (rip < kCode || rip >= kCode + 0x1000 || fault.happened) {
@@ -55,7 +62,14 @@ void on_fault(int signal, siginfo_t* info, void* context) {
   fault.signal = signal;
   fault.code = info->si_code;
   fault.rip = rip;
+  fault.vector = static_cast<int>(uc->uc_mcontext.gregs[REG_TRAPNO]);
+  fault.error = static_cast<uint32_t>(uc->uc_mcontext.gregs[REG_ERR]);
+  fault.cr2 = static_cast<uint64_t>(uc->uc_mcontext.gregs[REG_CR2]);
   uc->uc_mcontext.gregs[REG_RIP] = static_cast<greg_t>(fault.resume);
+  // Not every kernel returns to a stack pointer that is not canonical.
+  auto* saved = reinterpret_cast<Context*>(kContext);
+  saved->gpr[4] = static_cast<uint64_t>(uc->uc_mcontext.gregs[REG_RSP]);
+  uc->uc_mcontext.gregs[REG_RSP] = static_cast<greg_t>(saved->host_rsp);
   uc->uc_mcontext.gregs[REG_EFL] &= ~0x100L;
 }
 
@@ -76,7 +90,8 @@ class Stub : public Xbyak::CodeGenerator {
       around_64(insn);
     else
       around_32(insn);
-    cld();
+    push(2);  // AC and DF clear
+    popfq();
     if (has_avx()) {
       for (int i = 0; i < 16; i++) vextractf128(upper_half(i), Xbyak::Ymm(i), 1);
       vzeroupper();
@@ -87,7 +102,7 @@ class Stub : public Xbyak::CodeGenerator {
     ret();
   }
   uint64_t insn_at = 0;
-  uint64_t store_at = 0;
+  uint64_t resume_at = 0;  // behind a fault, whose handler stores the stack pointer
 
  private:
   void around_64(const std::vector<uint8_t>& insn) {
@@ -97,8 +112,11 @@ class Stub : public Xbyak::CodeGenerator {
     for (size_t i = 0; i < 16; i++) mov(all[i], qword_at(offsetof(Context, gpr) + 8 * i));
     insn_at = getCurr<uint64_t>();
     for (uint8_t b : insn) db(b);
-    store_at = getCurr<uint64_t>();
-    for (size_t i = 0; i < 16; i++) mov(qword_at(offsetof(Context, gpr) + 8 * i), all[i]);
+    mov(qword_at(offsetof(Context, gpr) + 8 * 4), rsp);
+    resume_at = getCurr<uint64_t>();
+    for (size_t i = 0; i < 16; i++) {
+      if (i != 4) mov(qword_at(offsetof(Context, gpr) + 8 * i), all[i]);
+    }
     mov(rsp, qword_at(offsetof(Context, host_rsp)));
     pushfq();
     pop(qword_at(offsetof(Context, rflags)));
@@ -118,8 +136,14 @@ class Stub : public Xbyak::CodeGenerator {
     for (unsigned i = 0; i < 8; i++) bytes({0x8b, static_cast<uint8_t>(5 | i << 3)}, offsetof(Context, gpr) + 8 * i);
     insn_at = getCurr<uint64_t>();
     for (uint8_t b : insn) db(b);
-    store_at = getCurr<uint64_t>();
-    for (unsigned i = 0; i < 8; i++) bytes({0x89, static_cast<uint8_t>(5 | i << 3)}, offsetof(Context, gpr) + 8 * i);
+    const auto store = [this](unsigned i) {
+      bytes({0x89, static_cast<uint8_t>(5 | i << 3)}, offsetof(Context, gpr) + 8 * i);
+    };
+    store(4);
+    resume_at = getCurr<uint64_t>();
+    for (unsigned i = 0; i < 8; i++) {
+      if (i != 4) store(i);
+    }
     db(0xbc);
     dd(static_cast<uint32_t>(kContext + kStackTop));
     db(0x9c);                                        // pushfd
@@ -165,7 +189,7 @@ Outcome outcome_of(int signal) {
     case SIGTRAP:
       return Outcome::Trap;
     case SIGBUS:
-      return Outcome::Stack;  // a non-canonical address by RBP or RSP; AC is never set
+      return fault.code == BUS_ADRALN ? Outcome::Alignment : Outcome::Stack;  // Stack: a non-canonical address
     default:
       return Outcome::Other;
   }
@@ -185,6 +209,8 @@ HostExecutor::HostExecutor(Mode mode) : mode_(mode) {
   map_fixed(kData, kDataBytes, PROT_READ | PROT_WRITE);
   map_fixed(kReadOnly, 0x1000, PROT_READ);
   map_fixed(kContext, 0x1000, PROT_READ | PROT_WRITE);
+  map_fixed(kScratch, 0x1000, PROT_READ | PROT_WRITE);
+  static_cast<void>(*reinterpret_cast<volatile uint8_t*>(kReadOnly));  // makes it present
   stack_t stack{};
   stack.ss_sp = signal_stack;
   stack.ss_size = sizeof signal_stack;
@@ -201,28 +227,65 @@ HostExecutor::~HostExecutor() {
   munmap(reinterpret_cast<void*>(kData), kDataBytes);
   munmap(reinterpret_cast<void*>(kReadOnly), 0x1000);
   munmap(reinterpret_cast<void*>(kContext), 0x1000);
+  munmap(reinterpret_cast<void*>(kScratch), 0x1000);
 }
 
-Result HostExecutor::run(const std::vector<uint8_t>& code, const MachineState& before) {
+bool HostExecutor::runs(const Bytes& insn) const { return offers(mode_) || in_long_mode(insn).has_value(); }
+
+Result HostExecutor::run(const Bytes& code, const MachineState& before) {
+  return run(Steps{{code}, std::nullopt}, before);
+}
+
+Result HostExecutor::run(const Steps& steps, const MachineState& before) {
+  if (offers(mode_)) return execute(steps.bytes(), mode_, before);
+  Steps there{{}, steps.loop_to};
+  for (const Bytes& insn : steps.insns) {
+    const std::optional<Bytes> same = in_long_mode(insn);
+    PANDA_CHECK(same.has_value());
+    there.insns.push_back(*same);
+  }
+  Result result = execute(there.bytes(), Mode::Long64, before);
+  for (unsigned i = 0; i < 8; i++) result.state.gpr[i] &= 0xffffffff;
+  const size_t offset = result.state.rip - kCode;
+  const bool ended = offset == there.bytes().size();
+  result.state.rip = kCode + (ended ? steps.bytes().size() : steps.offset_of(there.insn_at(offset)));
+  return result;
+}
+
+Result HostExecutor::execute(const Bytes& code, Mode mode, const MachineState& before) {
   auto* context = reinterpret_cast<Context*>(kContext);
-  const Stub stub(reinterpret_cast<uint8_t*>(kCode), code, mode_);
+  auto* second_page = reinterpret_cast<void*>(kData + kPage);
+  const Stub stub(reinterpret_cast<uint8_t*>(kCode), code, mode);
   std::memcpy(context->fx, before.fx.data(), 512);
   std::memcpy(context->ymm_high, before.ymm_high.data(), 256);
   std::memcpy(context->gpr, before.gpr.data(), sizeof context->gpr);
   context->rflags = before.rflags;
   std::memcpy(reinterpret_cast<void*>(kData), before.data.data(), before.data.size());
+  if (access_ != PageAccess::Writable) {
+    PANDA_CHECK(mprotect(second_page, kPage, access_ == PageAccess::ReadOnly ? PROT_READ : PROT_NONE) == 0);
+  }
   fault.happened = 0;
-  fault.resume = stub.store_at;
+  fault.resume = stub.resume_at;
   stub.getCode<void (*)()>()();
+  if (access_ != PageAccess::Writable) PANDA_CHECK(mprotect(second_page, kPage, PROT_READ | PROT_WRITE) == 0);
 
   Result result;
-  if (fault.happened) result.outcome = outcome_of(fault.signal);
-  if (mode_ == Mode::Protected32) {
+  if (fault.happened) {
+    result.outcome = outcome_of(fault.signal);
+    result.vector = fault.vector;
+    constexpr uint32_t kWithErrorCode = 0x27d00;  // 8, 10 to 14, 17
+    if ((kWithErrorCode >> fault.vector & 1) != 0) result.error = fault.error;
+    constexpr int kPageFault = 14;
+    if (fault.vector == kPageFault) result.cr2 = fault.cr2;
+  }
+  if (mode == Mode::Protected32) {
     for (unsigned i = 0; i < 8; i++) context->gpr[i] &= 0xffffffff;
   }
   std::memcpy(result.state.fx.data(), context->fx, 512);
-  if (has_avx()) std::memcpy(result.state.ymm_high.data(), context->ymm_high, 256);
-  else result.state.ymm_high = before.ymm_high;
+  if (has_avx())
+    std::memcpy(result.state.ymm_high.data(), context->ymm_high, 256);
+  else
+    result.state.ymm_high = before.ymm_high;
   std::memcpy(result.state.gpr.data(), context->gpr, sizeof context->gpr);
   result.state.rflags = context->rflags;
   result.state.rip = kCode + (fault.happened ? fault.rip - stub.insn_at : code.size());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "machine_state.h"
+#include "steps.h"
 
 namespace panda::x86test {
 
@@ -13,9 +14,17 @@ class HostExecutor : public Executor {
   [[nodiscard]] static bool offers(Mode mode);
   ~HostExecutor() override;
   [[nodiscard]] std::string name() const override { return "host"; }
-  Result run(const std::vector<uint8_t>& code, const MachineState& before) override;
+  // 32-bit code that has an equal in 64-bit code can be asked about nevertheless.
+  [[nodiscard]] bool runs(const Bytes& insn) const;
+  Result run(const Bytes& code, const MachineState& before) override;
+  Result run(const Steps& steps, const MachineState& before);
+  // Supervisor: the page is not there, as far as the host's CPU can see.
+  void protect(PageAccess access) { access_ = access; }
 
  private:
+  Result execute(const Bytes& code, Mode mode, const MachineState& before);
+
+  PageAccess access_ = PageAccess::Writable;
   Mode mode_;
 };
 

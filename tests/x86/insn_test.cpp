@@ -1,8 +1,11 @@
-// Every instruction form, on random and boundary inputs: our engine on each back end against the
-// host CPU, in 64-bit and in 32-bit code. PANDA_INSN_INPUTS sets how many inputs a form gets.
+// Every instruction form, on random and boundary inputs: our engine against the host CPU, in 64-bit and in 32-bit
+// code. The engine is the interpreter, the JIT with one-instruction units, the same as for a host that has no
+// more than the least, and the JIT with the instruction inside a region. PANDA_INSN_INPUTS sets how many inputs a
+// form gets; one that reads flags gets each combination of them.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -12,11 +15,13 @@
 #include "compare.h"
 #include "engine_executor.h"
 #include "forms.h"
+#include "guest/x86/decoder.h"
 #include "guest/x86/rows.h"
 #include "guest/x86/state.h"
 #include "host_executor.h"
 #include "random_state.h"
 #include "skip.h"
+#include "steps.h"
 #include "tally.h"
 #include "undefined.h"
 
@@ -46,11 +51,38 @@ std::string floating_point(const MachineState& s) {
                      field(2, 2), field(4, 1), field(24, 4), field(40, 2), field(32, 8), field(56, 2), field(48, 8));
 }
 
+struct Compared {
+  std::string engine;
+  Result got, want;
+};
+
+bool reads_flags(const Form& form, Mode mode) {
+  static const x86::Decoder decoder;
+  Rng rng(1);
+  MachineState state = random_state(rng, mode);
+  for (unsigned tries = 0; tries < 8; tries++) {
+    const Encoded code = encode(form, mode, rng, state);
+    const uint64_t flags = x86::kModePe | (mode == Mode::Long64 ? x86::kModeLma | x86::kModeCs64 : x86::kModeCs32);
+    x86::DecodedInsn d{};
+    if (code.bytes.empty() || decoder.decode(code.bytes, flags, d) != x86::DecodeStatus::Ok) continue;
+    return d.insn.cpu_flags != nullptr && (d.insn.cpu_flags->tested & x86::kArithmeticFlags) != 0;
+  }
+  return false;
+}
+
+// The combination of arithmetic flags that the bits of `number` stand for.
+void set_flags(MachineState& state, unsigned number) {
+  state.rflags &= ~uint64_t{x86::kArithmeticFlags};
+  for (const unsigned bit : {0u, 2u, 4u, 6u, 7u, 11u}) {
+    state.rflags |= uint64_t{number & 1} << bit;
+    number >>= 1;
+  }
+}
+
 class InsnTest : public testing::TestWithParam<std::tuple<Mode, size_t>> {};
 
 TEST_P(InsnTest, AgreesWithTheOracles) {
   const auto [mode, group_number] = GetParam();
-  if (!HostExecutor::offers(mode)) GTEST_SKIP() << "this host runs no 32-bit code";
   std::vector<ZydisMnemonic> mnemonics;
   std::map<ZydisMnemonic, x86::Feature> features;
   for (const x86::Row& row : kGroups[group_number].rows()) {
@@ -60,30 +92,39 @@ TEST_P(InsnTest, AgreesWithTheOracles) {
   ASSERT_FALSE(forms.empty());
 
   HostExecutor host(mode);
-  std::vector<std::unique_ptr<Executor>> engines;
-  engines.push_back(std::make_unique<EngineExecutor>(mode, BackendKind::Interpreter));
-  engines.push_back(std::make_unique<EngineExecutor>(mode, BackendKind::Jit));
+  std::vector<std::unique_ptr<EngineExecutor>> engines;
+  for (const BackendKind kind : {BackendKind::Interpreter, BackendKind::Jit, BackendKind::JitForOldHost}) {
+    engines.push_back(std::make_unique<EngineExecutor>(mode, kind));
+    engines.back()->set_max_unit_insns(1);
+  }
+  EngineExecutor regions(mode, BackendKind::Jit);
 
   unsigned cases = 0, failures = 0, failed_forms = 0;
   for (const Form& form : forms) {
     Rng rng(std::hash<std::string>{}(form.name()));
     bool form_failed = false;
     const unsigned cases_before = cases;
-    for (unsigned i = 0; i < inputs_per_form(); i++) {
+    const unsigned inputs = reads_flags(form, mode) ? std::max(64u, inputs_per_form()) : inputs_per_form();
+    for (unsigned i = 0; i < inputs; i++) {
       MachineState before = random_state(rng, mode);
       const Encoded code = encode(form, mode, rng, before);
-      if (code.bytes.empty()) continue;
+      if (code.bytes.empty() || !host.runs(code.bytes)) continue;
       prepare(form, before, rng);
+      if (inputs > inputs_per_form()) set_flags(before, i);
       if (undefined_result(form, code, before)) continue;
       const uint32_t undefined = undefined_flags(form, code, before);
-      std::vector<Result> got;
-      for (auto& engine : engines) got.push_back(engine->run(code.bytes, before));
+      std::vector<Compared> compared;
       const Result found = host.run(code.bytes, before);
-      for (size_t e = 0; e < engines.size(); e++) {
+      for (auto& engine : engines) compared.push_back({engine->name(), engine->run(code.bytes, before), found});
+      MachineState region_before = before;
+      const Steps region = in_region(form, code, mode, region_before, rng);
+      compared.push_back({"jit in a region", regions.run_to_end(region.bytes(), region_before),
+                          host.run(region, region_before)});
+      for (Compared& c : compared) {
         cases++;
-        Result want = found;
-        forgive(form, code, before, got[e], want);
-        const std::string diff = differences(want, got[e], undefined, mode);
+        const bool in_region = &c == &compared.back();
+        forgive(form, code, in_region ? region_before : before, c.got, c.want);
+        const std::string diff = differences(c.want, c.got, undefined, mode);
         if (diff.empty()) continue;
         failures++;
         if (!form_failed) {
@@ -91,9 +132,10 @@ TEST_P(InsnTest, AgreesWithTheOracles) {
           for (uint8_t b : code.bytes) bytes += fmt::format("{:02x} ", b);
           std::string registers;
           for (unsigned r = 0; r < 16; r++) registers += fmt::format("{:x} ", before.gpr[r]);
-          ADD_FAILURE() << form.name() << " on the " << engines[e]->name() << " against the host, input " << i
+          ADD_FAILURE() << form.name() << " on the " << c.engine << " against the host, input " << i
                         << "\n  bytes: " << bytes << "\n  before: " << registers
-                        << fmt::format("flags {:x}\n", before.rflags) << floating_point(before) << diff;
+                        << fmt::format("flags {:x}\n", before.rflags) << floating_point(before)
+                        << (in_region ? listing(region.bytes(), mode) : "") << diff;
         }
         form_failed = true;
       }

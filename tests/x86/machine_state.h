@@ -14,7 +14,9 @@ namespace panda::x86test {
 inline constexpr uint64_t kCode = 0x2000'0000;  // one page
 inline constexpr uint64_t kData = 0x2001'0000;  // kDataBytes, read and write; what follows is not mapped
 inline constexpr unsigned kDataBytes = 0x2000;
+inline constexpr uint64_t kPage = 0x1000;
 inline constexpr uint64_t kReadOnly = 0x2002'0000;  // one page, not writable
+inline constexpr uint64_t kScratch = 0x2004'0000;   // one page that only a program's own counters are in
 
 struct MachineState {
   std::array<uint64_t, 16> gpr{};  // RAX RCX RDX RBX RSP RBP RSI RDI R8..R15
@@ -28,8 +30,14 @@ struct MachineState {
 // How an execution ended, in the terms that all executors can tell.
 enum class Outcome : uint8_t { Done, DivideError, Invalid, Protection, FpError, Trap, Alignment, Stack, Other };
 
+// What may be done with the second page of the data area.
+enum class PageAccess : uint8_t { Writable, ReadOnly, Absent, Supervisor };
+
 struct Result {
   Outcome outcome = Outcome::Done;
+  int vector = -1;     // of the exception, where the executor knows it, and what comes with it
+  uint32_t error = 0;  // (0 for exceptions without an error code)
+  uint64_t cr2 = 0;    // of a page fault
   MachineState state;
 };
 

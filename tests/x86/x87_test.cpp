@@ -16,11 +16,11 @@
 #include "host_executor.h"
 #include "random_state.h"
 #include "skip.h"
+#include "steps.h"
 
 namespace panda::x86test {
 namespace {
 
-using Bytes = std::vector<uint8_t>;
 constexpr unsigned kCounter = 5;  // EBP counts the rounds
 constexpr uint64_t kBlank = 0x5eed'5eed;
 
@@ -94,18 +94,6 @@ Bytes looped(const std::vector<Bytes>& steps) {
   all.insert(all.end(), {0xff, 0xcd, 0x0f, 0x85});  // DEC EBP; JNZ
   for (unsigned b = 0; b < 4; b++) all.push_back(static_cast<uint8_t>(back >> (8 * b)));
   return all;
-}
-
-std::string listing(const Bytes& code, Mode mode) {
-  std::string text;
-  for (size_t at = 0; at < code.size();) {
-    ZydisDisassembledInstruction insn;
-    const auto machine = mode == Mode::Long64 ? ZYDIS_MACHINE_MODE_LONG_64 : ZYDIS_MACHINE_MODE_LEGACY_32;
-    if (!ZYAN_SUCCESS(ZydisDisassembleIntel(machine, kCode + at, &code[at], code.size() - at, &insn))) break;
-    text += fmt::format("    {:x}  {}\n", kCode + at, insn.text);
-    at += insn.info.length;
-  }
-  return text;
 }
 
 class X87Test : public testing::TestWithParam<Mode> {

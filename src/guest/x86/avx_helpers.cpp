@@ -29,17 +29,15 @@ class Elements {
     return true;
   }
   [[nodiscard]] bool read(uint64_t linear, unsigned bytes, uint8_t* to) {
-    return load_guest(cpu_.context(), linear, bytes, info(bytes), to);
+    return load_guest(cpu_.context(), linear, bytes, info(), to);
   }
   [[nodiscard]] bool write(uint64_t linear, unsigned bytes, const uint8_t* from) {
-    return store_guest(cpu_.context(), linear, bytes, info(bytes), from);
+    return store_guest(cpu_.context(), linear, bytes, info(), from);
   }
 
  private:
-  [[nodiscard]] ir::MemInfo info(unsigned bytes) const {
-    const uint64_t mode = cpu_.s().hflags;
-    return {.mode = mmu_mode(mode), .align = static_cast<uint8_t>((mode & kModeAc) != 0 ? bytes : 0)};
-  }
+  // There are no alignment checks (SDM vol. 2, VMASKMOV and VGATHERDPS).
+  [[nodiscard]] ir::MemInfo info() const { return {.mode = mmu_mode(cpu_.s().hflags)}; }
   Cpu cpu_;
   unsigned seg_;
   uint64_t mask_, base_ = 0;
@@ -57,7 +55,15 @@ bool probe(Cpu cpu, uint64_t linear, unsigned bytes) {
   return last_page == (linear & kPageMask) || check(last_page);
 }
 
-void probe_store(void* state, uint64_t linear, uint32_t bytes) noexcept { (void)probe(Cpu(state), linear, bytes); }
+void probe_store(void* state, uint64_t linear, uint32_t bytes) noexcept {
+  Cpu cpu(state);
+  VcpuContext& c = cpu.context();
+  // Of 32 bytes each half is checked where it is stored.
+  if (bytes <= 16 && (cpu.s().hflags & kModeAc) != 0 && linear % bytes != 0) {
+    return c.memory->mmu()->misaligned(c, linear, Access::Write);
+  }
+  (void)probe(cpu, linear, bytes);
+}
 
 bool chosen(const ZMMReg& mask, unsigned lane, unsigned bytes) {
   return (mask._b_ZMMReg[lane * bytes + bytes - 1] & 0x80) != 0;

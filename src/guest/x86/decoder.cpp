@@ -1,6 +1,8 @@
 #include "guest/x86/decoder.h"
 
 #include <algorithm>
+#include <array>
+#include <string_view>
 
 #include "base/check.h"
 
@@ -30,6 +32,8 @@ Decoder::Decoder() {
     for (const ZydisDecoderMode mode : kOff) {
       PANDA_CHECK(ZYAN_SUCCESS(ZydisDecoderEnableMode(&decoders_[i], mode, ZYAN_FALSE)));
     }
+    lengths_[i] = decoders_[i];
+    PANDA_CHECK(ZYAN_SUCCESS(ZydisDecoderEnableMode(&lengths_[i], ZYDIS_DECODER_MODE_MINIMAL, ZYAN_TRUE)));
   }
 }
 
@@ -59,7 +63,24 @@ DecodeStatus Decoder::decode(std::span<const uint8_t> bytes, uint64_t flags, Dec
   if (status == ZYDIS_STATUS_NO_MORE_DATA) {
     return size >= kMaxInsnBytes ? DecodeStatus::TooLong : DecodeStatus::Truncated;
   }
+  // One that is undefined, and too long besides, is too long.
+  if (size >= kMaxInsnBytes && insn_too_long(which, bytes.first(size))) return DecodeStatus::TooLong;
   return DecodeStatus::Undefined;
+}
+
+bool Decoder::insn_too_long(unsigned which, std::span<const uint8_t> bytes) const {
+  // Without the prefixes that choose among the encodings of an opcode: they hardly change its length.
+  constexpr std::string_view kChoosing = "\x66\xf0\xf2\xf3", kOther = "\x26\x2e\x36\x3e\x64\x65\x67";
+  std::array<uint8_t, kMaxInsnBytes> plain{};
+  std::ranges::copy(bytes, plain.begin());
+  for (uint8_t& b : plain) {
+    const auto is_in = [&](std::string_view set) { return set.find(static_cast<char>(b)) != std::string_view::npos; };
+    if (is_in(kChoosing)) b = 0x3e;
+    else if (!is_in(kOther) && (which != 0 || (b & 0xf0) != 0x40)) break;
+  }
+  ZydisDecodedInstruction insn;
+  const ZyanStatus status = ZydisDecoderDecodeInstruction(&lengths_[which], nullptr, plain.data(), plain.size(), &insn);
+  return status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG || status == ZYDIS_STATUS_NO_MORE_DATA;
 }
 
 bool is_general_register(ZydisRegister r) { return r >= ZYDIS_REGISTER_AL && r <= ZYDIS_REGISTER_R15; }

@@ -32,7 +32,10 @@ class Decoder {
   [[nodiscard]] DecodeStatus decode(std::span<const uint8_t> bytes, uint64_t flags, DecodedInsn& out) const;
 
  private:
+  [[nodiscard]] bool insn_too_long(unsigned which, std::span<const uint8_t> bytes) const;
+
   ZydisDecoder decoders_[4];  // 64-bit, 32-bit, 16-bit, real
+  ZydisDecoder lengths_[4];   // the same, which do not ask whether an instruction is a valid one
 };
 
 struct GeneralRegister {

@@ -186,14 +186,16 @@ bool X86Frontend::addresses_stack(VcpuContext& cpu) {
   while (size > 0 && !peek_guest(cpu, s.eip, mode, bytes, size)) size--;
   DecodedInsn d{};
   if (decoder_.decode({bytes, size}, s.hflags, d) != DecodeStatus::Ok) return false;
-  bool stack = false;
+  bool stack = false, other = false;
   for (unsigned i = 0; i < d.insn.operand_count; i++) {
     const ZydisDecodedOperand& op = d.ops[i];
     if (op.type != ZYDIS_OPERAND_TYPE_MEMORY || op.mem.type == ZYDIS_MEMOP_TYPE_AGEN) continue;
     if (op.mem.segment == ZYDIS_REGISTER_SS) stack = true;
-    else if (op.visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT) return false;  // PUSH and CALL read it first
+    else if (op.visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT) other = true;
   }
-  return stack;
+  // PUSH, POP and CALL of memory: either.
+  constexpr uint64_t kNear = 16;
+  return stack && (!other || s.cr2_pending_ - (Cpu(cpu).reg(R_ESP) - kNear) < 2 * kNear);
 }
 
 bool X86Frontend::deliver_exception(VcpuContext& cpu) {

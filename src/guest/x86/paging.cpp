@@ -52,6 +52,7 @@ class Walker {
     if (lma && !is_canonical(address)) {
       if (probe_) return false;
       raise(cpu_, kGP, uint16_t{0});
+      cpu_.s().cr2_pending_ = address;  // for who has to tell what it was
       if (access_ != Access::Fetch) cpu_.s().exception_flags_ |= kExceptionNonCanonical;
       return false;
     }

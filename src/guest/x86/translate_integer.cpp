@@ -235,7 +235,7 @@ constexpr Row kRows[] = {
     ROWS_CC(CMOV, translate_cmovcc, Cmov),
     // nothing to do, or nothing to be done
     ROW(NOP, translate_nop),
-    ROW(PAUSE, translate_nop),
+    ROW(PAUSE, translate_pause),
     ROW(ENDBR32, translate_nop),
     ROW(ENDBR64, translate_nop),
     ROW(PREFETCH, translate_nop),

@@ -77,6 +77,7 @@ exec::InsnEnd translate_movsx(InsnContext& x);
 exec::InsnEnd translate_movbe(InsnContext& x);
 exec::InsnEnd translate_lea(InsnContext& x);
 exec::InsnEnd translate_xchg(InsnContext& x);
+exec::InsnEnd translate_pause(InsnContext& x);
 exec::InsnEnd translate_xadd(InsnContext& x);
 exec::InsnEnd translate_cmpxchg(InsnContext& x);
 exec::InsnEnd translate_cmpxchg8b(InsnContext& x);

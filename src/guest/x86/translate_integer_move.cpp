@@ -68,6 +68,16 @@ InsnEnd translate_xadd(InsnContext& x) {
   return InsnEnd::Next;
 }
 
+// Zydis calls it PAUSE with REX.B too, which makes it XCHG of R8 and leaves REP without a meaning.
+InsnEnd translate_pause(InsnContext& x) {
+  if (x.insn.raw.rex.B == 0) return InsnEnd::Next;
+  const Type type = x.operand_type();
+  const Value a = x.reg(R_EAX, type), b = x.reg(R_R8, type);
+  x.set_reg(R_EAX, b);
+  x.set_reg(R_R8, a);
+  return InsnEnd::Next;
+}
+
 InsnEnd translate_cmpxchg(InsnContext& x) {
   ir::Builder& b = x.b;
   Destination d(x, x.ops[0]);

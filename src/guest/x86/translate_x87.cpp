@@ -66,6 +66,13 @@ const ZydisDecodedOperand* memory_operand(const InsnContext& x) {
   return nullptr;
 }
 
+// A pending exception comes before what the memory operand raises.
+bool ready(InsnContext& x) {
+  if (!x87_ready(x)) return false;
+  if (!x.mode(kModeFpuFlat) && memory_operand(x) != nullptr) x.call(kFpuCheckPending);
+  return true;
+}
+
 Value st_index(InsnContext& x) { return x.b.i32(x.insn.raw.modrm.rm); }
 
 // What the helper does to the stack, where nothing goes wrong: registers popped, or pushed (negative).
@@ -115,7 +122,7 @@ void inline_arith(InlineX87& f, unsigned dst, unsigned src) {
 // --- arithmetic: the opcode's low bits say which form (SDM vol. 2, table B-39)
 template <FixedString name, Arith op>
 InsnEnd arith(InsnContext& x) {
-  if (!x87_ready(x)) return InsnEnd::Closed;
+  if (!ready(x)) return InsnEnd::Closed;
   InlineX87 f(x);
   if (const auto* m = memory_operand(x)) {
     if (f.ready({0})) {
@@ -155,7 +162,7 @@ InsnEnd arith(InsnContext& x) {
 // --- an instruction without memory operand: helper(state), helper(state, i)
 template <FixedString name, auto function, int pops = 0>
 InsnEnd plain(InsnContext& x) {
-  if (!x87_ready(x)) return InsnEnd::Closed;
+  if (!ready(x)) return InsnEnd::Closed;
   if constexpr (std::is_invocable_v<decltype(function), void*, uint32_t>) X87<name, function>::call(x, {st_index(x)});
   else X87<name, function>::call(x);
   moved(x, pops);
@@ -165,7 +172,7 @@ InsnEnd plain(InsnContext& x) {
 // --- ST(0) = op ST(0)
 template <FixedString name, auto function, Op op>
 InsnEnd unary(InsnContext& x) {
-  if (!x87_ready(x)) return InsnEnd::Closed;
+  if (!ready(x)) return InsnEnd::Closed;
   if (InlineX87 f(x); f.ready({0})) {
     f.set_st(0, f.emit(op, Type::F80, {f.st(0)}));
     return f.done();
@@ -176,7 +183,7 @@ InsnEnd unary(InsnContext& x) {
 // --- conditions from ST(0)
 template <FixedString name, auto function, Op op>
 InsnEnd examine(InsnContext& x) {
-  if (!x87_ready(x)) return InsnEnd::Closed;
+  if (!ready(x)) return InsnEnd::Closed;
   if (InlineX87 f(x); f.ready({0})) {
     f.emit(op, Type::Void, {f.st(0)});
     return f.done();
@@ -185,7 +192,7 @@ InsnEnd examine(InsnContext& x) {
 }
 
 InsnEnd fxch(InsnContext& x) {
-  if (!x87_ready(x)) return InsnEnd::Closed;
+  if (!ready(x)) return InsnEnd::Closed;
   const unsigned i = x.insn.raw.modrm.rm;
   if (InlineX87 f(x); f.ready({0, i})) {
     f.clear_c1();
@@ -200,7 +207,7 @@ InsnEnd fxch(InsnContext& x) {
 
 template <bool pop>
 InsnEnd ffree(InsnContext& x) {
-  if (!x87_ready(x)) return InsnEnd::Closed;
+  if (!ready(x)) return InsnEnd::Closed;
   if (InlineX87 f(x); f.ready({})) {
     f.clear_c1();
     f.free(x.insn.raw.modrm.rm);
@@ -213,7 +220,7 @@ InsnEnd ffree(InsnContext& x) {
 
 template <FixedString name, auto function, int by>
 InsnEnd rotate(InsnContext& x) {
-  if (!x87_ready(x)) return InsnEnd::Closed;
+  if (!ready(x)) return InsnEnd::Closed;
   if (InlineX87 f(x); f.ready({})) {
     f.clear_c1();
     f.rotate(by);
@@ -226,7 +233,7 @@ InsnEnd rotate(InsnContext& x) {
 // --- compares
 template <FixedString name, bool quiet, unsigned pops>
 InsnEnd compare(InsnContext& x) {
-  if (!x87_ready(x)) return InsnEnd::Closed;
+  if (!ready(x)) return InsnEnd::Closed;
   InlineX87 f(x);
   if (const auto* m = memory_operand(x)) {
     if (f.ready({0})) {
@@ -256,7 +263,7 @@ InsnEnd compare(InsnContext& x) {
 
 template <FixedString name, bool quiet, bool pop>
 InsnEnd compare_eflags(InsnContext& x) {
-  if (!x87_ready(x)) return InsnEnd::Closed;
+  if (!ready(x)) return InsnEnd::Closed;
   if (InlineX87 f(x); f.ready({0, x.insn.raw.modrm.rm})) {
     const Value bits = f.emit(quiet ? Op::f80_ucomi : Op::f80_comi, Type::I32, {f.st(0), f.st(x.insn.raw.modrm.rm)});
     if (pop) f.pop();
@@ -275,7 +282,7 @@ InsnEnd compare_eflags(InsnContext& x) {
 
 // --- loads
 InsnEnd fld(InsnContext& x) {
-  if (!x87_ready(x)) return InsnEnd::Closed;
+  if (!ready(x)) return InsnEnd::Closed;
   const auto* m = memory_operand(x);
   InlineX87 f(x);
   if (m == nullptr ? f.ready({x.insn.raw.modrm.rm}, true) : f.ready({}, true)) {
@@ -304,7 +311,7 @@ InsnEnd fld(InsnContext& x) {
 }
 
 InsnEnd fild(InsnContext& x) {
-  if (!x87_ready(x)) return InsnEnd::Closed;
+  if (!ready(x)) return InsnEnd::Closed;
   const auto& m = *memory_operand(x);
   if (InlineX87 f(x); f.ready({}, true)) {
     f.push(f.load(Op::f80_load, m, int_format(m.size)));
@@ -317,7 +324,7 @@ InsnEnd fild(InsnContext& x) {
 }
 
 InsnEnd fbld(InsnContext& x) {
-  if (!x87_ready(x)) return InsnEnd::Closed;
+  if (!ready(x)) return InsnEnd::Closed;
   const Memory at = x.address(*memory_operand(x), 10, false);
   const auto [low, high] = x.load(at, Type::I64, Memory{x.b.add(at.linear, x.b.i64(8))}, Type::I16);
   X87<"x87_fbld", &x87::fbld>::call(x, {low, x.b.zext(Type::I32, high)});
@@ -327,7 +334,7 @@ InsnEnd fbld(InsnContext& x) {
 
 template <uint32_t which>
 InsnEnd constant(InsnContext& x) {
-  if (!x87_ready(x)) return InsnEnd::Closed;
+  if (!ready(x)) return InsnEnd::Closed;
   if (InlineX87 f(x); f.ready({}, true)) {
     f.push(f.emit(Op::f80_const, Type::F80, {}, which));
     return f.done();
@@ -387,7 +394,7 @@ InsnEnd store(InsnContext& x, uint32_t kind) {
 
 template <bool pop>
 InsnEnd fst(InsnContext& x) {
-  if (!x87_ready(x)) return InsnEnd::Closed;
+  if (!ready(x)) return InsnEnd::Closed;
   const auto* m = memory_operand(x);
   if (m == nullptr) {
     const unsigned i = x.insn.raw.modrm.rm;
@@ -407,7 +414,7 @@ InsnEnd fst(InsnContext& x) {
 }
 
 InsnEnd fstpnce(InsnContext& x) {
-  if (!x87_ready(x)) return InsnEnd::Closed;
+  if (!ready(x)) return InsnEnd::Closed;
   X87<"x87_fstpnce", &x87::fstpnce>::call(x, {st_index(x)});
   moved(x, 1);
   return done(x);
@@ -415,20 +422,20 @@ InsnEnd fstpnce(InsnContext& x) {
 
 template <uint32_t flags>
 InsnEnd fist(InsnContext& x) {
-  if (!x87_ready(x)) return InsnEnd::Closed;
+  if (!ready(x)) return InsnEnd::Closed;
   const auto size = memory_operand(x)->size;
   return store(x, (size == 16 ? x87::kInt16 : size == 32 ? x87::kInt32 : x87::kInt64) | flags);
 }
 
 InsnEnd fbstp(InsnContext& x) {
-  if (!x87_ready(x)) return InsnEnd::Closed;
+  if (!ready(x)) return InsnEnd::Closed;
   return store(x, x87::kStoreBcd | x87::kStorePop);
 }
 
 // --- conditional moves: the condition code of the CMOVcc with the same meaning
 template <unsigned cc>
 InsnEnd fcmov(InsnContext& x) {
-  if (!x87_ready(x)) return InsnEnd::Closed;
+  if (!ready(x)) return InsnEnd::Closed;
   const Value condition = x.b.zext(Type::I32, x.condition(cc));
   X87<"x87_fcmov", &x87::fcmov>::call(x, {st_index(x), condition});
   return done(x);
@@ -436,7 +443,7 @@ InsnEnd fcmov(InsnContext& x) {
 
 // --- nothing to do but to wait
 InsnEnd fnop(InsnContext& x) {
-  if (!x87_ready(x)) return InsnEnd::Closed;
+  if (!ready(x)) return InsnEnd::Closed;
   if (!x.mode(kModeFpuFlat)) x.call(kFpuCheckPending);
   return InsnEnd::Next;
 }

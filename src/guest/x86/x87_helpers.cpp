@@ -316,8 +316,15 @@ void store_checked(void* state, uint64_t address, uint32_t kind) noexcept {
   const bool dword = what == kInt32 || what == (kInt32 | kTrunc) || what == kStoreF32;
   // Faults of the memory come first, and before any of several stores.
   VcpuContext& c = cpu.context();
-  for (const uint64_t a : {address, address + (wide ? 9 : word ? 1 : dword ? 3 : 7)}) {
-    if (c.memory->lookup(c, a, Access::Write, cpu.mode()) == nullptr) return;
+  const unsigned bytes = wide ? 10 : word ? 2 : dword ? 4 : 8;
+  if ((f.s.hflags & kModeAc) != 0 && address % (wide ? 8 : bytes) != 0) {
+    return c.memory->mmu()->misaligned(c, address, Access::Write);
+  }
+  const uint64_t last = address + bytes - 1;
+  if (c.memory->lookup(c, address, Access::Write, cpu.mode()) == nullptr) return;
+  if ((last & kPageMask) != (address & kPageMask) &&
+      c.memory->lookup(c, last & kPageMask, Access::Write, cpu.mode()) == nullptr) {
+    return;
   }
   StoreRun r;
   if (f.empty(0)) {
