@@ -204,7 +204,7 @@ TEST_P(CallbacksTest, ADirectCallSeesWhatACarefulOneSees) {
 // ---- whatever happens to blocks
 
 struct Pairs {
-  static inline uint64_t before, after, insns, insns_done, wrong, interrupts, blocks_translated;
+  static inline uint64_t before, after, insns, insns_done, wrong, interrupts;
   static inline const TranslationBlock* open;
   static inline uint64_t insn_pc, insn_count;
   static void reset() {
@@ -316,7 +316,6 @@ TEST_P(CallbacksTest, AnInterruptIsDroppedOrChanged) {
 // ---- from inside
 
 struct Inside {
-  static inline CallbacksTest* test;
   static inline CallbackRegistry* registry;
   static inline Plugin* plugin;
   static inline uint64_t calls, others;

@@ -150,6 +150,7 @@ class NoMachine final : public monitor::Target {
   Status system_powerdown() override { return {}; }
   std::string describe_registers() override { return "R\n"; }
   std::string describe_status() override { return "S\n"; }
+  std::string describe_jit() override { return "J\n"; }
   std::string describe_record() override { return "-\n"; }
   std::string load_plugin(const std::string&, const std::string&) override { return {}; }
   std::string unload_plugin(const std::string&) override { return {}; }

@@ -43,6 +43,8 @@ class WrongBackend final : public exec::Backend {
   }
   void unlink(exec::TranslationUnit& from, uint32_t index) override { inner_->unlink(from, index); }
   void release(exec::TranslationUnit& unit) override { inner_->release(unit); }
+  [[nodiscard]] exec::TranslationUnit* in_the_way() const override { return inner_->in_the_way(); }
+  [[nodiscard]] exec::CodeSpace code_space() const override { return inner_->code_space(); }
   void reset() override { inner_->reset(); }
 
  private:

@@ -6,6 +6,7 @@
 #include "base/types.h"
 #include "guest/x86/integer_helpers.h"
 #include "guest/x86/system.h"
+#include "memory/guest_memory.h"
 
 namespace panda::x86 {
 namespace {
