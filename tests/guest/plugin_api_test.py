@@ -24,7 +24,7 @@ class PluginApi(guest.GuestTest):
 
     def test_functions(self):
         self.build("functions")
-        done = guest.Run([*guest.boot_options(append=guest.shell_command("echo ready")), "-nographic", "-icount", "shift=2",
+        done = guest.Run([*guest.boot_options(append=guest.shell_command("seq 1 3000 | md5sum; poweroff -f")), "-nographic", "-icount", "shift=2",
                           "-panda", "./panda_functions.so:real,writes,record=made"], cwd=self.work, seconds=600)
         self.assertEqual(done.status, 0, done)
         checks, wrong, user = self.counts(done.stderr)
@@ -62,7 +62,7 @@ PANDA_PLUGIN(Thrower)
         subprocess.run(["c++", "-std=c++20", "-shared", "-fPIC", "-Wall", "-Werror", *defines, f"-I{include}", "-o",
                         self.path("panda_thrower.so"), self.path("thrower.cpp")], check=True)
         plugins = ["-panda", "./panda_thrower.so;./panda_nonsense.so:unload;./panda_counter.so:insns,only=0xffffffff"]
-        done = guest.Run([*guest.boot_options(append=guest.shell_command("echo it is up")), "-nographic", "-icount",
+        done = guest.Run([*guest.boot_options(append=guest.shell_command("echo it is up; poweroff -f")), "-nographic", "-icount",
                           "shift=2", "-record", "wrong", *plugins], cwd=self.work, seconds=600)
         self.assertEqual(done.status, 0, done)
         self.assertIn("it is up", done.stdout)
