@@ -195,6 +195,7 @@ const void* Engine::next_code(void* state) noexcept {
   if (unit == nullptr) return nullptr;
   e.current_ = unit;
   e.stats_.dispatches++;
+  e.frontend_.starts(cpu);
   return unit->code;
 }
 
@@ -298,6 +299,7 @@ std::optional<StopReason> Engine::run_units(uint32_t variant) {
     cache_->bury(unit);
     current_ = unit;
     stats_.dispatches++;
+    frontend_.starts(*cpu_);
     const ExitInfo exit = backend_.run(*cpu_, *unit);
     switch (exit.kind) {
       case Exit::Direct:

@@ -64,6 +64,9 @@ class Frontend : public Mmu {
   // exit_request was Fault: enter the guest's handler for the pending exception (the pc slot is the
   // faulting instruction's). False: the CPU shut down (x86: triple fault).
   virtual bool deliver_exception(VcpuContext& cpu) = 0;
+  // The engine is about to run a unit from this state: what after_exact() must know of it is noted now. Everything
+  // else here may be asked at any time, in the middle of an instruction too.
+  virtual void starts(const VcpuContext& /*cpu*/) {}
   // After an instruction completed: traps (x86 single-step, breakpoints), end of interrupt shadow.
   // True where it changed the flow.
   virtual bool after_exact(VcpuContext& cpu) = 0;

@@ -205,6 +205,14 @@ void Builder::insn(uint64_t pc, unsigned size) {
   emit(Op::insn, Type::Void, {}, index);
 }
 
+void Builder::insn_goes_on() {
+  PANDA_CHECK(open_ && !unit_.guest_insns.empty());
+  for (size_t i = unit_.insts.size(); i-- > unit_.blocks[current_].first;) {
+    if (unit_.insts[i].op == Op::insn) return;
+  }
+  emit(Op::insn, Type::Void, {}, unit_.guest_insns.size() - 1);
+}
+
 void Builder::exit_if(Value condition, uint64_t pc, bool if_false) {
   const bool looked_up = pc < direct_begin_ || pc >= direct_end_;
   const ExitIf e{looked_up ? 0 : unit_.exit_count++, if_false, looked_up};

@@ -131,6 +131,7 @@ class Builder {
 
   // --- the instruction stream
   void insn(uint64_t pc, unsigned size);                          // opens the next guest instruction
+  void insn_goes_on();  // this block belongs to it too: repeats its mark, if the block has none
   void count(uint32_t n) { emit(Op::count, Type::Void, {}, n); }  // patched later by set_imm
   uint32_t next_index() const { return static_cast<uint32_t>(unit_.insts.size()); }
   void set_imm(uint32_t index, uint64_t imm) { unit_.insts[index].imm = imm; }

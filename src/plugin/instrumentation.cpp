@@ -23,7 +23,10 @@ ir::HelperDesc descriptor(std::string_view name, F* function, bool may_exit) {
 
 ir::Value pointer(ir::Builder& b, const void* p) { return b.i64(reinterpret_cast<uint64_t>(p)); }
 
-ir::Value insn_count(ir::Builder& b) { return b.emit(ir::Op::insn_count, ir::Type::I64, {}); }
+ir::Value insn_count(ir::Builder& b) {
+  b.insn_goes_on();
+  return b.emit(ir::Op::insn_count, ir::Type::I64, {});
+}
 
 bool is_true(uint64_t result) { return (result & 0xff) != 0; }
 
@@ -144,8 +147,15 @@ void Instrumentation::synchronise() {
   set_fields(engine_.frontend().current_key(engine_.cpu()).pc, engine_.count().value);
 }
 
-uint64_t Instrumentation::current_pc() const { return field(target_.guest_pc_offset) & target_.address_mask; }
-uint64_t Instrumentation::current_count() const { return field(target_.instr_count_offset); }
+// Outside of units the engine knows better: what a plugin saw last is the beginning of an instruction or block.
+uint64_t Instrumentation::current_pc() const {
+  const uint64_t pc = engine_.current_unit() != nullptr ? field(target_.guest_pc_offset)
+                                                        : engine_.frontend().current_key(engine_.cpu()).pc;
+  return pc & target_.address_mask;
+}
+uint64_t Instrumentation::current_count() const {
+  return engine_.current_unit() != nullptr ? field(target_.instr_count_offset) : engine_.count().value;
+}
 
 // The budget is used up at once where the registrations changed, so that the next block is looked up
 // by the engine, which then drops the translations. The count stays: completed() is their difference.

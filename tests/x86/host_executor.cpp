@@ -19,7 +19,7 @@ namespace panda::x86test {
 namespace {
 
 // Everything is reached by absolute 32-bit addresses, which need no register.
-constexpr uint64_t kContext = 0x2003'0000;
+constexpr uint64_t kContext = 0x2fff'0000;  // where no operand of a test gets
 struct Context {
   alignas(64) uint8_t fx[512];
   uint8_t fx_host[512];

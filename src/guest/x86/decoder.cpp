@@ -1,6 +1,7 @@
 #include "guest/x86/decoder.h"
 
 #include <algorithm>
+#include <initializer_list>
 #include <array>
 #include <string_view>
 
@@ -68,19 +69,25 @@ DecodeStatus Decoder::decode(std::span<const uint8_t> bytes, uint64_t flags, Dec
   return DecodeStatus::Undefined;
 }
 
+// How long an opcode is does hardly depend on the prefixes that choose among its encodings: the length is that of an
+// encoding which exists, the one without such a prefix first.
 bool Decoder::insn_too_long(unsigned which, std::span<const uint8_t> bytes) const {
-  // Without the prefixes that choose among the encodings of an opcode: they hardly change its length.
   constexpr std::string_view kChoosing = "\x66\xf0\xf2\xf3", kOther = "\x26\x2e\x36\x3e\x64\x65\x67";
-  std::array<uint8_t, kMaxInsnBytes> plain{};
-  std::ranges::copy(bytes, plain.begin());
-  for (uint8_t& b : plain) {
-    const auto is_in = [&](std::string_view set) { return set.find(static_cast<char>(b)) != std::string_view::npos; };
-    if (is_in(kChoosing)) b = 0x3e;
-    else if (!is_in(kOther) && (which != 0 || (b & 0xf0) != 0x40)) break;
+  for (const uint8_t chosen : std::initializer_list<uint8_t>{0x3e, 0x66, 0xf2, 0xf3}) {
+    std::array<uint8_t, kMaxInsnBytes> plain{};
+    std::ranges::copy(bytes, plain.begin());
+    for (uint8_t& b : plain) {
+      const auto is_in = [&](std::string_view set) { return set.find(static_cast<char>(b)) != std::string_view::npos; };
+      if (is_in(kChoosing)) b = chosen;
+      else if (!is_in(kOther) && (which != 0 || (b & 0xf0) != 0x40)) break;
+    }
+    ZydisDecodedInstruction insn;
+    const ZyanStatus status =
+        ZydisDecoderDecodeInstruction(&lengths_[which], nullptr, plain.data(), plain.size(), &insn);
+    if (status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG || status == ZYDIS_STATUS_NO_MORE_DATA) return true;
+    if (ZYAN_SUCCESS(status)) return false;
   }
-  ZydisDecodedInstruction insn;
-  const ZyanStatus status = ZydisDecoderDecodeInstruction(&lengths_[which], nullptr, plain.data(), plain.size(), &insn);
-  return status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG || status == ZYDIS_STATUS_NO_MORE_DATA;
+  return false;
 }
 
 bool is_general_register(ZydisRegister r) { return r >= ZYDIS_REGISTER_AL && r <= ZYDIS_REGISTER_R15; }

@@ -67,8 +67,6 @@ exec::UnitKey X86Frontend::current_key(VcpuContext& cpu) {
   const State& s = state_of(cpu);
   if (!features_read_) read_features(s);
   running_ = &s;
-  shadow_at_start_ = s.inhibit_irq != 0;
-  trap_at_start_ = (s.eflags & kTF) != 0;
   if ((s.hflags & kModeCs64) != 0) return {.pc = s.eip, .pc_base = 0, .flags = s.hflags};
   const uint64_t base = s.segs[R_CS].base;
   const uint64_t linear = (base + s.eip) & 0xffff'ffff;
@@ -205,6 +203,12 @@ bool X86Frontend::deliver_exception(VcpuContext& cpu) {
     if (addresses_stack(cpu)) s.exception_index = kSS;
   }
   return deliver_pending(Cpu(cpu));
+}
+
+void X86Frontend::starts(const VcpuContext& cpu) {
+  const State& s = state_of(cpu);
+  shadow_at_start_ = s.inhibit_irq != 0;
+  trap_at_start_ = (s.eflags & kTF) != 0;
 }
 
 bool X86Frontend::after_exact(VcpuContext& cpu) {

@@ -41,6 +41,7 @@ class X86Frontend final : public exec::Frontend {
   void set_pc(VcpuContext& cpu, uint64_t pc) override;
   [[nodiscard]] uint64_t get_pc(const VcpuContext& cpu) override;
   bool deliver_exception(VcpuContext& cpu) override;
+  void starts(const VcpuContext& cpu) override;
   bool after_exact(VcpuContext& cpu) override;
   [[nodiscard]] bool wants_single_step(const VcpuContext& cpu) override;
   [[nodiscard]] bool accepts_interrupt(const VcpuContext& cpu) override;
@@ -83,7 +84,7 @@ class X86Frontend final : public exec::Frontend {
   uint8_t decoded_bytes_[kMaxInsnBytes] = {};
   size_t decoded_size_ = 0;  // bytes looked at; 0: nothing cached
 
-  // As the running instruction found them (current_key): what after_exact() compares with.
+  // As the unit that runs found them (starts()): what after_exact() compares with.
   bool shadow_at_start_ = false;
   bool trap_at_start_ = false;
 };
