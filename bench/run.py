@@ -42,7 +42,11 @@ def build(arch):
 
 
 def native(program, rounds):
-    runs = [compare.one_run(program, 120) for _ in range(rounds)]
+    """Seconds by phase; empty where this host's kernel does not run the program (32-bit code on some)."""
+    try:
+        runs = [compare.one_run(program, 120) for _ in range(rounds)]
+    except OSError:
+        return {}
     return {phase: sorted(r[phase][0] for r in runs)[rounds // 2] for phase in runs[0]}
 
 
@@ -94,7 +98,7 @@ def table(arch, m):
         seconds = {name: median([r[phase][0] for r in rs]) for name, rs in runs.items()}
         ratio = median([q[phase][0] / p[phase][0] for q, p in zip(runs["qemu"], runs["panda"])])
         kept = median([p[phase][0] / r[phase][0] for p, r in zip(runs["panda"], runs["recording"])])
-        own = f"{m['native'][phase]:.3f}" if phase not in ("boot", "total") else "–"
+        own = f"{m['native'][phase]:.3f}" if phase not in ("boot", "total") and m["native"] else "–"
         lines.append(f"| {phase} | {own} | {seconds['qemu']:.3f} | {seconds['panda']:.3f} | {seconds['recording']:.3f} "
                      f"| {ratio:.2f} | {kept:.2f} |")
         if phase not in ("boot", "total"):

@@ -5,7 +5,6 @@ The program (programs/avx.c) is the initramfs's only one; the same binary runs o
 
 import os
 import re
-import subprocess
 
 import guest
 import known_program
@@ -22,21 +21,21 @@ def results(text):
     """The lines that say something about the computation, in an order of their own."""
     return sorted(re.findall(r"^(?:features|child|parent|signals|first touches): .*$", text, re.M))
 
+OPTIONS = ["-O2", "-static", "-mavx2", "-mfma", "-mf16c"]
+
 
 class Avx(guest.GuestTest):
     def setUp(self):
         super().setUp()
-        source = os.path.join(guest.SOURCE, "tests", "guest", "programs", "avx.c")
-        self.program = self.path("avx")
-        subprocess.run(["gcc", "-m64" if guest.IS_64BIT else "-m32", "-O2", "-static", "-mavx2", "-mfma", "-mf16c",
-                        "-o", self.program, source], check=True)
-        with open(self.program, "rb") as f:
+        self.source = os.path.join(guest.SOURCE, "tests", "guest", "programs", "avx.c")
+        program = guest.compile_c(["-m64" if guest.IS_64BIT else "-m32", *OPTIONS], [self.source], self.path("avx"))
+        with open(program, "rb") as f:
             self.initramfs = self.write("avx.cpio", known_program.initramfs({"init": f.read()}))
 
     def test_results_are_the_hosts(self):
         if not NEEDED <= host_features():
             self.skipTest("the host has no AVX2, FMA and F16C")
-        want = subprocess.run([self.program], check=True, capture_output=True, text=True).stdout
+        want = guest.run_natively(OPTIONS, self.source, self.path("native"))
         with guest.Guest("-cpu", "max", initrd=self.initramfs) as g:
             text = g.wait_for("avx done")
             self.assertEqual(g.wait(), 0, g.stderr())

@@ -180,6 +180,12 @@ def compile_c(compiler_options, sources, output):
     return output
 
 
+def run_natively(compiler_options, source, output, **environment):
+    """What the program prints on this host: built for 64 bits, since not every host's kernel runs 32-bit code."""
+    program = compile_c(["-m64", *compiler_options], [source], output)
+    return subprocess.run([program], env=environment, check=True, capture_output=True, text=True).stdout
+
+
 class GuestTest(unittest.TestCase):
     """Each test has its own folder, which is kept where the test failed."""
 

@@ -6,7 +6,6 @@ host's own; the process does not grow; a recording made with a small cache repla
 
 import os
 import re
-import subprocess
 
 import guest
 import known_program
@@ -23,15 +22,14 @@ def sums(text):
 class TranslationCache(guest.GuestTest):
     def setUp(self):
         super().setUp()
-        source = os.path.join(guest.SOURCE, "tests", "guest", "programs", "codegen.c")
-        self.program = guest.compile_c(["-m64" if guest.IS_64BIT else "-m32", "-O2", "-static"], [source],
-                                       self.path("codegen"))
-        with open(self.program, "rb") as f:
+        self.source = os.path.join(guest.SOURCE, "tests", "guest", "programs", "codegen.c")
+        program = guest.compile_c(["-m64" if guest.IS_64BIT else "-m32", "-O2", "-static"], [self.source],
+                                  self.path("codegen"))
+        with open(program, "rb") as f:
             self.initramfs = self.write("codegen.cpio", known_program.initramfs({"init": f.read()}))
 
     def native(self, rounds):
-        done = subprocess.run([self.program], env={"ROUNDS": str(rounds)}, check=True, capture_output=True, text=True)
-        found = sums(done.stdout)
+        found = sums(guest.run_natively(["-O2", "-static"], self.source, self.path("native"), ROUNDS=str(rounds)))
         self.assertEqual(len(found), rounds)
         self.assertTrue(all(line.endswith(", 0 wrong") for line in found), found)
         return found
