@@ -147,14 +147,16 @@ void Instrumentation::synchronise() {
   set_fields(engine_.frontend().current_key(engine_.cpu()).pc, engine_.count().value);
 }
 
-// Outside of units the engine knows better: what a plugin saw last is the beginning of an instruction or block.
+// Whoever calls a plugin has set the fields. Else (a plugin comes or goes between units) the engine knows better.
+bool Instrumentation::fields_hold() const { return engine_.current_unit() != nullptr || registry_.running() != nullptr; }
+
 uint64_t Instrumentation::current_pc() const {
-  const uint64_t pc = engine_.current_unit() != nullptr ? field(target_.guest_pc_offset)
-                                                        : engine_.frontend().current_key(engine_.cpu()).pc;
+  const uint64_t pc =
+      fields_hold() ? field(target_.guest_pc_offset) : engine_.frontend().current_key(engine_.cpu()).pc;
   return pc & target_.address_mask;
 }
 uint64_t Instrumentation::current_count() const {
-  return engine_.current_unit() != nullptr ? field(target_.instr_count_offset) : engine_.count().value;
+  return fields_hold() ? field(target_.instr_count_offset) : engine_.count().value;
 }
 
 // The budget is used up at once where the registrations changed, so that the next block is looked up

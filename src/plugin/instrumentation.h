@@ -125,6 +125,7 @@ class Instrumentation : public exec::Instrumenter, public CpuObserver {
     bool done = false;
   };
 
+  [[nodiscard]] bool fields_hold() const;  // pc and count, as plugins see them
   [[nodiscard]] static Instrumentation& of(void* state);
   void store_field(uint32_t offset, uint64_t value) {
     if (offset != kNoField) std::memcpy(static_cast<uint8_t*>(engine_.cpu().state()) + offset, &value, sizeof value);
