@@ -140,7 +140,7 @@ uint64_t Instrumentation::field(uint32_t offset) const {
 
 void Instrumentation::set_fields(uint64_t pc, uint64_t count) {
   store_field(target_.guest_pc_offset, pc & target_.address_mask);
-  store_field(target_.instr_count_offset, count);
+  store_field(target_.instr_count_offset, count - count_origin);
 }
 
 void Instrumentation::synchronise() {
@@ -156,7 +156,7 @@ uint64_t Instrumentation::current_pc() const {
   return pc & target_.address_mask;
 }
 uint64_t Instrumentation::current_count() const {
-  return fields_hold() ? field(target_.instr_count_offset) : engine_.count().value;
+  return fields_hold() ? field(target_.instr_count_offset) + count_origin : engine_.count().value;
 }
 
 // The budget is used up at once where the registrations changed, so that the next block is looked up
@@ -222,7 +222,8 @@ void Instrumentation::emit_moment(Moment& moment, ir::Builder& b) {
   if (moment.set_pc) b.set(b.unit().pc_offset, b.konst(b.unit().pc_type, moment.pc_register & pc_mask));
   b.set(target_.guest_pc_offset, b.i64(moment.pc & target_.address_mask));
   const ir::Value count = insn_count(b);
-  b.set(target_.instr_count_offset, moment.after ? b.add(count, b.i64(1)) : count);
+  const uint64_t added = (moment.after ? 1 : 0) - count_origin;
+  b.set(target_.instr_count_offset, added != 0 ? b.add(count, b.i64(added)) : count);
 }
 
 void Instrumentation::emit_calls(const std::vector<Callback*>& callbacks, Moment& moment, ir::Builder& b,

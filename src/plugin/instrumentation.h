@@ -39,12 +39,14 @@ class Instrumentation : public exec::Instrumenter, public CpuObserver {
   void synchronise();
   [[nodiscard]] uint64_t current_pc() const;     // linear
   [[nodiscard]] uint64_t current_count() const;  // completed instructions, right in callbacks and after synchronise()
+  // The engine's count at which plugins' own begins (rr_guest_instr_count). Before any plugin is loaded.
+  uint64_t count_origin = 0;
   // Translated code returns to the engine at the next block.
   void want_dispatch() { dispatch_wanted_ = true; }
   // Before a callback in the middle of an instruction: what current_pc() and current_count() then say.
   void set_moment(uint64_t pc, uint64_t count) {
     store_field(target_.guest_pc_offset, pc);
-    store_field(target_.instr_count_offset, count);
+    store_field(target_.instr_count_offset, count - count_origin);
   }
   // After a callback that C++ code made on behalf of translated code, which takes VcpuContext::budget over again: where
   // registrations have changed since, translated code leaves at its next block.

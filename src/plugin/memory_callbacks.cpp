@@ -100,7 +100,8 @@ const ir::HelperDesc& MemoryCallbacks::before_call(ir::Builder& b, const ir::Hel
   if (target_.guest_pc_offset != kNoField && target_.instr_count_offset != kNoField) {
     const uint64_t pc = b.unit().guest_insns.back().pc + unit_->key.pc_base;
     b.set(target_.guest_pc_offset, b.i64(pc & target_.address_mask));
-    b.set(target_.instr_count_offset, b.emit(Op::insn_count, Type::I64, {}));
+    const Value count = b.emit(Op::insn_count, Type::I64, {});
+    b.set(target_.instr_count_offset, b.sub(count, b.i64(instrumentation_.count_origin)));
   }
   const auto [at, made] = helpers_.try_emplace(&helper, helper);
   if (made) at->second.reads = at->second.writes = ir::kAllState;  // callbacks see and may change everything
@@ -250,7 +251,7 @@ void MemoryCallbacks::report(VcpuContext& cpu, Phase phase, const GuestAccess& a
     if (offset != kNoField) std::memcpy(&v, static_cast<const uint8_t*>(cpu.state()) + offset, sizeof v);
     return v;
   };
-  const uint64_t pc = field(target_.guest_pc_offset), count = field(target_.instr_count_offset);
+  const uint64_t pc = field(target_.guest_pc_offset), count = instrumentation_.current_count();
   if (seen(count)) return;
   const uint64_t generation = registry_.generation();
   instrumentation_.set_moment(pc, count);

@@ -73,7 +73,10 @@ class PluginHost {
   PluginHost(const PluginHost&) = delete;
   PluginHost& operator=(const PluginHost&) = delete;
 
-  void set_hooks(MachineHooks hooks) { hooks_ = std::move(hooks); }
+  void set_hooks(MachineHooks hooks) {
+    hooks_ = std::move(hooks);
+    instrumentation_->count_origin = hooks_.count_origin;
+  }
   [[nodiscard]] const MachineHooks& hooks() const { return hooks_; }
 
   // --- command line
