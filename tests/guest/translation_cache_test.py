@@ -12,11 +12,14 @@ import known_program
 
 ROUNDS = 6
 SMALLEST = "4"  # MiB
+# Guest RAM becomes resident by huge pages of 2 MiB, so a few of the kernel's own first writes show as several MiB;
+# three rounds of translations that nothing throws out would be more than 64.
+SLACK_MIB = 16
 LONG_S = 400  # a busy host takes its time
 
 
 def sums(text):
-    return re.findall(r"^round .*$", text, re.M)
+    return re.findall(r"round \d+: sum [0-9a-f]{8}, \d+ wrong", text)
 
 
 class TranslationCache(guest.GuestTest):
@@ -44,7 +47,7 @@ class TranslationCache(guest.GuestTest):
             g.wait_for("codegen done", LONG_S)
             self.assertEqual(g.wait(), 0, g.stderr())
             self.assertEqual(sums(g.seen), self.native(ROUNDS))
-        self.assertLess(late - early, 2, info)
+        self.assertLess(late - early, SLACK_MIB, info)
         self.assertLessEqual(info["code"], int(SMALLEST) * 1024)
         self.assertLess(info["records about them"], 16 * 1024, info)
         # Each round's functions are gone before they run again.
