@@ -24,9 +24,9 @@ import time
 MARK = re.compile(r"BENCH (\w+) (begin|end)(?: ([0-9a-f]+))?")
 
 
-def one_run(command, limit, wait=False):
+def one_run(command, limit, wait=False, last="total"):
     """Runs a command; returns {phase: (seconds, checksum)} in order of appearance. With `wait` it is
-    left to end by itself after the last phase, else killed there."""
+    left to end by itself after the phase `last`, else killed there."""
     started = time.monotonic()
     process = subprocess.Popen(shlex.split(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, start_new_session=True)
@@ -46,7 +46,7 @@ def one_run(command, limit, wait=False):
             begun[name] = now
         elif name in begun:
             phases["total" if name == "all" else name] = (now - begun[name], checksum)
-        if "total" in phases and not wait:
+        if last in phases and not wait:
             break
     watchdog.cancel()
     try:
@@ -54,7 +54,7 @@ def one_run(command, limit, wait=False):
     except ProcessLookupError:
         pass
     process.wait()
-    if "total" not in phases:
+    if last not in phases:
         drain.join(2)
         said = b"".join(complaints).decode("latin-1").strip()[-400:]
         sys.exit(f"compare: did not finish (reached: {', '.join(phases) or 'nothing'}): {command}\n{said}")

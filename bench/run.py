@@ -5,8 +5,9 @@ docs/performance.md.
     run.py [-n ROUNDS] [--arch amd64|i386] [--dry-run]
 
 Per architecture, in paired rounds: QEMU (TCG), PANDA, and PANDA recording from the kernel's first
-instruction, on Debian's kernel with pti=off; then a replay of the last recording, and the workload
-natively on this host. --dry-run prints the tables and leaves the file alone.
+instruction, on Debian's kernel with pti=off and the same -cpu; then QEMU and PANDA with pti=on, as far
+as the phases that it slows; then a replay of the last recording, and the workload natively on this
+host. --dry-run prints the tables and leaves the file alone.
 """
 import argparse
 import os
@@ -22,7 +23,9 @@ import compare
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 OUT = os.path.join(TOP, "build/bench")
 DOC = os.path.join(TOP, "docs/performance.md")
-ARCHES = {"amd64": ("x86_64", "-m64"), "i386": ("i386", "-m32")}
+# The program's target, gcc's option, and a CPU model that both sides have.
+ARCHES = {"amd64": ("x86_64", "-m64", "qemu64"), "i386": ("i386", "-m32", "qemu32")}
+PTI_PHASES = ("syscall", "fault")  # entries into the kernel: page-table isolation is felt there
 
 
 def sh(command, **options):
@@ -59,10 +62,10 @@ def remove_recording(name):
 
 def measure(arch, rounds):
     initrd, program = build(arch)
-    target = ARCHES[arch][0]
+    target, _, cpu = ARCHES[arch]
     panda = os.path.join(TOP, f"build/release/bin/panda-system-{target}")
     kernel = os.path.join(TOP, f"build/guests/{arch}/vmlinuz")
-    machine = (f"-m 256 -nographic -kernel {kernel} -initrd {initrd} -append 'console=ttyS0 quiet pti=off' "
+    machine = (f"-m 256 -cpu {cpu} -nographic -kernel {kernel} -initrd {initrd} -append 'console=ttyS0 quiet pti=off' "
                "-no-reboot -net none")
     recording = os.path.join(OUT, f"recording-{arch}")
     commands = {"qemu": f"qemu-system-{target} {machine}", "panda": f"{panda} {machine}",
@@ -74,7 +77,12 @@ def measure(arch, rounds):
             remove_recording(os.path.basename(recording))
             # The recording is left to end by itself, with the guest's power-off, so that it can be replayed.
             runs[name].append(compare.one_run(command, 600, wait=name == "recording"))
-    for name, others in runs.items():
+    isolated = {"qemu": [], "panda": []}
+    for number in range(rounds):
+        for name, others in isolated.items():
+            print(f"{arch}: round {number + 1} of {rounds}, {name}, pti=on", file=sys.stderr, flush=True)
+            others.append(compare.one_run(commands[name].replace("pti=off", "pti=on"), 600, last=PTI_PHASES[-1]))
+    for name, others in [*runs.items(), *isolated.items()]:
         for run in others:
             for phase, (_, checksum) in run.items():
                 if checksum != runs["qemu"][0][phase][1]:
@@ -83,7 +91,7 @@ def measure(arch, rounds):
     sh([panda, "-replay", recording], stderr=subprocess.DEVNULL)
     replay = time.monotonic() - began
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
-    return {"runs": runs, "native": native(program, rounds), "replay": replay, "memory": memory, "machine": machine}
+    return {"runs": runs, "isolated": isolated, "native": native(program, rounds), "replay": replay, "memory": memory}
 
 
 def median(values):
@@ -103,10 +111,14 @@ def table(arch, m):
                      f"| {ratio:.2f} | {kept:.2f} |")
         if phase not in ("boot", "total"):
             product.append(ratio)
+    for phase in PTI_PHASES:
+        pairs = [(q[phase][0], p[phase][0]) for q, p in zip(m["isolated"]["qemu"], m["isolated"]["panda"])]
+        lines.append(f"| {phase}, pti=on | – | {median([q for q, _ in pairs]):.3f} | {median([p for _, p in pairs]):.3f} | – "
+                     f"| {median([q / p for q, p in pairs]):.2f} | – |")
     mean = 1.0
     for r in product:
         mean *= r ** (1 / len(product))
-    lines.append(f"| geometric mean | | | | | {mean:.2f} | |")
+    lines.append(f"| geometric mean, pti=off | | | | | {mean:.2f} | |")
     live = median([r["total"][0] for r in runs["panda"]])
     lines.append("")
     lines.append(f"Replay of the recording, boot to power-off: {m['replay']:.1f} s (live {live:.1f} s). "
@@ -125,7 +137,7 @@ def main():
     with open("/proc/cpuinfo", encoding="ascii") as file:
         cpu = re.search(r"model name\s*: (.*)", file.read())[1]
     text = (f"Made by `make bench` on {time.strftime('%Y-%m-%d')}: {cpu}, {os.cpu_count()} cores, Linux "
-            f"{platform.release().split('-')[0]}; {qemu.splitlines()[0]}; medians of {options.n} paired rounds. "
+            f"{platform.release().split('-')[0]}; {qemu.splitlines()[0]}; `-cpu qemu64` and `qemu32` on both sides; medians of {options.n} paired rounds. "
             "`boot` is from the start of the process to init.\n\n")
     text += "\n".join(table(arch, measure(arch, options.n)) for arch in options.arch or ARCHES)
     print(text)
