@@ -165,12 +165,12 @@ class Hold {
 
 template <panda_cb_type Type>
 struct SignatureOf;
-#define PANDA_CALLBACK(ID, member, result, ...) \
+#define PANDA_CALLBACK(ID, member, kind, result, ...) \
   template <>                                   \
   struct SignatureOf<PANDA_CB_##ID> {           \
     using type = result(__VA_ARGS__);           \
   };
-#define PANDA_CALLBACK_NOARGS(ID, member, result) PANDA_CALLBACK(ID, member, result, )
+#define PANDA_CALLBACK_NOARGS(ID, member, kind, result) PANDA_CALLBACK(ID, member, kind, result, )
 #include "panda/callbacks/cb-table.inc"
 
 // The C function that calls F. ZeroMeansNothing: F may return void although the callback has a result.
@@ -318,12 +318,12 @@ class Plugin {
   [[nodiscard]] const char *name() const { return panda_plugin_name(self_); }
   [[nodiscard]] Arguments arguments() const { return Arguments(name()); }
 
-#define PANDA_CALLBACK(ID, member, result, ...)                                        \
+#define PANDA_CALLBACK(ID, member, kind, result, ...)                                        \
   template <typename F>                                                                \
   Callback &on_##member(F function) {                                                  \
     return keep(Callback::make<PANDA_CB_##ID>(self_, std::move(function)));            \
   }
-#define PANDA_CALLBACK_NOARGS(ID, member, result) PANDA_CALLBACK(ID, member, result, )
+#define PANDA_CALLBACK_NOARGS(ID, member, kind, result) PANDA_CALLBACK(ID, member, kind, result, )
 #include "panda/callbacks/cb-table.inc"
 
   template <typename FunctionPointer, typename F>

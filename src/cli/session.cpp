@@ -277,6 +277,7 @@ plugin::MachineHooks Session::hooks() {
   h.replay_total = [this]() -> uint64_t {
     return live() ? 0 : machine_.replayer()->log().last_count() - first_;
   };
+  if (!live()) h.next_event = [this] { return machine_.replayer()->next_asynchronous(); };
   return h;
 }
 

@@ -247,7 +247,7 @@ bool Engine::handle_request(TranslationUnit& unit, uint32_t index, bool& resume)
   if (instrumenter_ != nullptr) instrumenter_->unit_left_early(*cpu_, unit, index, request);
   if (request == ExitRequest::Retranslate) cache_->invalidate(unit.phys, unit.size);
   if (request == ExitRequest::Restart || request == ExitRequest::Retranslate) {
-    PANDA_CHECK(!was_exact);
+    PANDA_CHECK(unit.variant != kExactResume);  // it would ask for ever
     if (instrumenter_ != nullptr) instrumenter_->insn_restarts(*cpu_);
     resume = true;
     return true;

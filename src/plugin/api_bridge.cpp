@@ -73,7 +73,8 @@ void register_callback(void* handle, unsigned type, void* function, void* contex
   Plugin* plugin = plugin_of(handle, "panda_register_callback");
   if (plugin == nullptr || !good(plugin, type, function, "panda_register_callback")) return;
   PluginHost& host = *current_host();
-  if (!Instrumentation::fires(type)) {
+  if (!plugin->loaded) return host.complain(plugin, "panda_register_callback: it is being unloaded");
+  if (callback_kind(type) == CallbackKind::Silent) {
     host.complain_once(plugin, callback_name(type),
                        fmt::format("the callback {} does not fire in this version", callback_name(type)));
   }
@@ -464,6 +465,12 @@ int rr_requested() {
 }
 std::string rr_name() {
   return current_host() != nullptr && current_host()->hooks().rr_name ? current_host()->hooks().rr_name() : "";
+}
+uint64_t insns_to_next_event() {
+  if (current_host() == nullptr || !current_host()->hooks().next_event) return 0;
+  const InsnCount now(current_host()->instrumentation().current_count());
+  const InsnCount next = current_host()->hooks().next_event();
+  return next > now ? next - now : 0;
 }
 uint64_t replay_total() {
   return current_host() != nullptr && current_host()->hooks().replay_total ? current_host()->hooks().replay_total() : 0;

@@ -97,5 +97,6 @@ int quit();
 [[nodiscard]] int rr_requested();
 [[nodiscard]] std::string rr_name();
 [[nodiscard]] uint64_t replay_total();
+[[nodiscard]] uint64_t insns_to_next_event();  // in a replay, else 0
 
 }  // namespace panda::plugin::api

@@ -6,52 +6,22 @@
 namespace panda::plugin {
 namespace {
 
-constexpr std::string_view kNames[] = {
-#define PANDA_CALLBACK(ID, member, result, ...) #ID,
-#define PANDA_CALLBACK_NOARGS(ID, member, result) #ID,
+struct Row {
+  std::string_view name;
+  CallbackKind kind;
+};
+constexpr Row kTable[] = {
+#define PANDA_CALLBACK(ID, member, kind, result, ...) {#ID, CallbackKind::kind},
+#define PANDA_CALLBACK_NOARGS(ID, member, kind, result) {#ID, CallbackKind::kind},
 #include "panda/callbacks/cb-table.inc"
 };
-static_assert(std::size(kNames) == CallbackRegistry::kTypes);
+static_assert(std::size(kTable) == CallbackRegistry::kTypes);
 
-// Those whose registration changes what is compiled into translations.
-enum class Compiled : uint8_t {
-  No,
-  Asked,     // while translating
-  Block,     // called with a block
-  BlockEnd,  // and how it ended
-  Insn,      // called with a pc
-  Access,    // for each access to memory (memory_callbacks.h)
-};
-constexpr Compiled compiled(unsigned type) {
-  switch (type) {
-    case PANDA_CB_BEFORE_BLOCK_TRANSLATE:
-    case PANDA_CB_AFTER_BLOCK_TRANSLATE:
-    case PANDA_CB_BEFORE_TCG_CODEGEN:
-    case PANDA_CB_INSN_TRANSLATE:
-    case PANDA_CB_AFTER_INSN_TRANSLATE:
-      return Compiled::Asked;
-    case PANDA_CB_BEFORE_BLOCK_EXEC_INVALIDATE_OPT:
-    case PANDA_CB_BEFORE_BLOCK_EXEC:
-    case PANDA_CB_START_BLOCK_EXEC:
-    case PANDA_CB_END_BLOCK_EXEC:
-      return Compiled::Block;
-    case PANDA_CB_AFTER_BLOCK_EXEC:
-      return Compiled::BlockEnd;
-    case PANDA_CB_INSN_EXEC:
-    case PANDA_CB_AFTER_INSN_EXEC:
-      return Compiled::Insn;
-    case PANDA_CB_VIRT_MEM_BEFORE_READ:
-    case PANDA_CB_VIRT_MEM_BEFORE_WRITE:
-    case PANDA_CB_PHYS_MEM_BEFORE_READ:
-    case PANDA_CB_PHYS_MEM_BEFORE_WRITE:
-    case PANDA_CB_VIRT_MEM_AFTER_READ:
-    case PANDA_CB_VIRT_MEM_AFTER_WRITE:
-    case PANDA_CB_PHYS_MEM_AFTER_READ:
-    case PANDA_CB_PHYS_MEM_AFTER_WRITE:
-      return Compiled::Access;
-    default:
-      return Compiled::No;
-  }
+constexpr bool is(CallbackKind kind, unsigned type) { return kTable[type].kind == kind; }
+
+// Translations call each of them.
+constexpr bool called_by_translations(unsigned type) {
+  return is(CallbackKind::Block, type) || is(CallbackKind::BlockEnd, type) || is(CallbackKind::Insn, type);
 }
 
 // Switched off more often than this, a callback stays in translations.
@@ -61,13 +31,13 @@ uint64_t nothing() { return 0; }
 
 }  // namespace
 
-std::string_view callback_name(unsigned type) { return type < std::size(kNames) ? kNames[type] : "?"; }
+std::string_view callback_name(unsigned type) { return type < std::size(kTable) ? kTable[type].name : "?"; }
+CallbackKind callback_kind(unsigned type) { return kTable[type].kind; }
 
 // What translated code needs to call it.
 void CallbackRegistry::prepare(Callback& cb) {
-  const Compiled how = compiled(cb.type);
-  if (how == Compiled::Access) cb.direct = !scan_callback(cb.function).calls_out;
-  if (how == Compiled::Access || how == Compiled::No || how == Compiled::Asked || cb.target != nullptr) return;
+  if (is(CallbackKind::Access, cb.type)) cb.direct = !scan_callback(cb.function).calls_out;
+  if (!called_by_translations(cb.type) || cb.target != nullptr) return;
   cb.target = targets_.take();
   const Footprint footprint = scan_callback(cb.function);
   cb.direct = !footprint.calls_out && cb.type != PANDA_CB_BEFORE_BLOCK_EXEC_INVALIDATE_OPT;
@@ -75,7 +45,7 @@ void CallbackRegistry::prepare(Callback& cb) {
   cb.call.function = cb.target;
   cb.call.indirect = true;
   cb.call.params[0] = ir::Type::I64;
-  if (how == Compiled::BlockEnd) cb.call.params[1] = ir::Type::I64;
+  if (is(CallbackKind::BlockEnd, cb.type)) cb.call.params[1] = ir::Type::I64;
   cb.call.reads = footprint.reads ? ir::kAllState : ir::kNoState;
   cb.call.writes = footprint.writes ? ir::kAllState : ir::kNoState;
   cb.call.may_exit = false;
@@ -105,7 +75,7 @@ bool CallbackRegistry::add(unsigned type, const Callback& callback) {
   record->enabled = callback.enabled;
   record->removed = false;
   callbacks_[type].push_back(record);
-  if (compiled(type) == Compiled::Asked) generation_++;  // it is to be asked about everything
+  if (is(CallbackKind::Asked, type)) generation_++;  // it is to be asked about everything
   update(type);
   return true;
 }
@@ -117,7 +87,7 @@ bool CallbackRegistry::set_enabled(unsigned type, const Plugin* plugin, void* fu
     if (c->enabled != on) {
       c->enabled = on;
       if (!on) c->switched_off++;
-      if (compiled(type) == Compiled::Asked) generation_++;
+      if (is(CallbackKind::Asked, type)) generation_++;
       update(type);
     }
     return true;
@@ -140,7 +110,7 @@ bool CallbackRegistry::remove(unsigned type, const Plugin* plugin, void* functio
     if (c->removed || !c->same(plugin, function, context, with_context)) continue;
     c->removed = true;
     dirty_ = true;
-    if (compiled(type) == Compiled::Asked) generation_++;
+    if (is(CallbackKind::Asked, type)) generation_++;
     update(type);
     if (depth_ == 0) tidy();
     return true;
@@ -154,11 +124,19 @@ void CallbackRegistry::remove_all(const Plugin* plugin) {
       if (c->plugin != plugin || c->removed) continue;
       c->removed = true;
       dirty_ = true;
-      if (compiled(type) == Compiled::Asked) generation_++;
+      if (is(CallbackKind::Asked, type)) generation_++;
     }
   }
   update();
   if (depth_ == 0 && dirty_) tidy();
+}
+
+bool CallbackRegistry::translations_told() const {
+  for (unsigned type = 0; type < kTypes; type++) {
+    if (is(CallbackKind::Event, type) || is(CallbackKind::Silent, type)) continue;
+    if (active_[type] || !emitted_[type].empty()) return true;
+  }
+  return false;
 }
 
 std::vector<Plugin*> CallbackRegistry::plugins_of(unsigned type) const {
@@ -187,8 +165,9 @@ void CallbackRegistry::update(unsigned type) {
   const auto live = [](const Callback* c) { return c->live(); };
   active_[type] = std::any_of(all.begin(), all.end(), live);
   only_[type] = std::count_if(all.begin(), all.end(), live) == 1 ? *std::find_if(all.begin(), all.end(), live) : nullptr;
-  if (compiled(type) == Compiled::Access && active_[type] != was_active) generation_++;
-  if (compiled(type) == Compiled::Access || compiled(type) == Compiled::No || compiled(type) == Compiled::Asked) return;
+  const bool as_a_whole = is(CallbackKind::Access, type) || is(CallbackKind::BlockLeft, type);
+  if (as_a_whole && active_[type] != was_active) generation_++;
+  if (!called_by_translations(type)) return;
   std::vector<Callback*> now;
   for (Callback* c : all) {
     *c->target = c->live() ? c->function : reinterpret_cast<const void*>(&nothing);

@@ -71,6 +71,9 @@ struct Callback {
   [[nodiscard]] bool live() const { return !removed && enabled && plugin->enabled; }
 };
 
+// As in cb-table.inc.
+enum class CallbackKind : uint8_t { Asked, Block, BlockEnd, BlockLeft, Insn, Access, Event, Silent };
+[[nodiscard]] CallbackKind callback_kind(unsigned type);
 [[nodiscard]] std::string_view callback_name(unsigned type);  // as in PANDA_CB_<name>
 
 class CallbackRegistry {
@@ -90,6 +93,8 @@ class CallbackRegistry {
 
   // Somebody is registered and enabled.
   [[nodiscard]] bool active(unsigned type) const { return active_[type]; }
+  // Somebody is told of translations, or of what runs in them one by one.
+  [[nodiscard]] bool translations_told() const;
   // Those that translations are to call, in the order of registration. A callback that is switched off and on again
   // and again stays among them, so that this costs no translations.
   [[nodiscard]] const std::vector<Callback*>& emitted(unsigned type) const { return emitted_[type]; }

@@ -78,14 +78,16 @@ void CrossingCallbacks::mmio_write(GuestPhysAddr address, unsigned size, uint64_
   inner_.mmio_write(address, size, value);
 }
 
-void CrossingCallbacks::dma(unsigned type, GuestPhysAddr address, std::span<const uint8_t> bytes) {
+// Each under its name of today, and under that of the older documents, whose arguments come in another order.
+void CrossingCallbacks::dma(unsigned type, unsigned old_type, GuestPhysAddr address, std::span<const uint8_t> bytes) {
   fire(type, bytes.data(), address.value, uint64_t{bytes.size()}, uint64_t{1});
+  fire(old_type, uint64_t{1}, bytes.data(), address.value, uint64_t{bytes.size()});
 }
 void CrossingCallbacks::before_dma(GuestPhysAddr address, std::span<const uint8_t> bytes) {
-  dma(PANDA_CB_REPLAY_BEFORE_DMA, address, bytes);
+  dma(PANDA_CB_REPLAY_BEFORE_DMA, PANDA_CB_REPLAY_BEFORE_CPU_PHYSICAL_MEM_RW_RAM, address, bytes);
 }
 void CrossingCallbacks::after_dma(GuestPhysAddr address, std::span<const uint8_t> bytes) {
-  dma(PANDA_CB_REPLAY_AFTER_DMA, address, bytes);
+  dma(PANDA_CB_REPLAY_AFTER_DMA, PANDA_CB_REPLAY_AFTER_CPU_PHYSICAL_MEM_RW_RAM, address, bytes);
 }
 
 // The FIFO address names the place that a byte stays at: no memory of the guest.

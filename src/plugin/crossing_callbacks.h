@@ -44,7 +44,7 @@ class CrossingCallbacks final : public Outside, public replay::ReplayObserver {
   void fire(unsigned type, Args... args);
   template <typename... Args>
   bool any_true(unsigned type, Args... args);  // until the first that returns true
-  void dma(unsigned type, GuestPhysAddr address, std::span<const uint8_t> bytes);
+  void dma(unsigned type, unsigned old_type, GuestPhysAddr address, std::span<const uint8_t> bytes);
   void refuse(std::string_view what);
   [[nodiscard]] uint64_t virtual_address();
 

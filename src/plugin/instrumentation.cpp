@@ -40,6 +40,10 @@ constexpr uint64_t kBlockTold = 2;     // somebody hears of the block
 
 const ir::HelperDesc Instrumentation::kGuarded = descriptor<2>("plugin_callback", &Instrumentation::guarded, false);
 const ir::HelperDesc Instrumentation::kGuarded2 = descriptor<3>("plugin_callback2", &Instrumentation::guarded2, false);
+const ir::HelperDesc Instrumentation::kGuardedList =
+    descriptor<3>("plugin_callback_list", &Instrumentation::guarded_list, false);
+const ir::HelperDesc Instrumentation::kCountList = descriptor<2>("plugin_counters", &Instrumentation::count_list, false);
+const ir::HelperDesc Instrumentation::kLookAtCode = descriptor<0>("plugin_look_at_code", &Instrumentation::look_at_code, true);
 const ir::HelperDesc Instrumentation::kInvalidate =
     descriptor<2>("plugin_block_invalidate", &Instrumentation::block_invalidate, true);
 const ir::HelperDesc Instrumentation::kPartEnds = descriptor<3>("plugin_part_ends", &Instrumentation::part_ends, false);
@@ -59,75 +63,6 @@ Instrumentation::~Instrumentation() {
 
 Instrumentation& Instrumentation::of(void* state) {
   return *static_cast<Instrumentation*>(VcpuContext::of(state).observer);
-}
-
-bool Instrumentation::fires(unsigned type) {
-  switch (type) {
-    case PANDA_CB_BEFORE_BLOCK_TRANSLATE:
-    case PANDA_CB_AFTER_BLOCK_TRANSLATE:
-    case PANDA_CB_BEFORE_BLOCK_EXEC_INVALIDATE_OPT:
-    case PANDA_CB_BEFORE_TCG_CODEGEN:
-    case PANDA_CB_BEFORE_BLOCK_EXEC:
-    case PANDA_CB_AFTER_BLOCK_EXEC:
-    case PANDA_CB_INSN_TRANSLATE:
-    case PANDA_CB_INSN_EXEC:
-    case PANDA_CB_AFTER_INSN_TRANSLATE:
-    case PANDA_CB_AFTER_INSN_EXEC:
-    case PANDA_CB_START_BLOCK_EXEC:
-    case PANDA_CB_END_BLOCK_EXEC:
-    case PANDA_CB_GUEST_HYPERCALL:
-    case PANDA_CB_MONITOR:
-    case PANDA_CB_CPU_RESTORE_STATE:
-    case PANDA_CB_BEFORE_LOADVM:
-    case PANDA_CB_AFTER_LOADVM:
-    case PANDA_CB_ASID_CHANGED:
-    case PANDA_CB_DURING_MACHINE_INIT:
-    case PANDA_CB_AFTER_MACHINE_INIT:
-    case PANDA_CB_AFTER_CPU_EXEC_ENTER:
-    case PANDA_CB_BEFORE_CPU_EXEC_EXIT:
-    case PANDA_CB_TOP_LOOP:
-    case PANDA_CB_MAIN_LOOP_WAIT:
-    case PANDA_CB_PRE_SHUTDOWN:
-    case PANDA_CB_BEFORE_HANDLE_EXCEPTION:
-    case PANDA_CB_BEFORE_HANDLE_INTERRUPT:
-    case PANDA_CB_VIRT_MEM_BEFORE_READ:
-    case PANDA_CB_VIRT_MEM_BEFORE_WRITE:
-    case PANDA_CB_PHYS_MEM_BEFORE_READ:
-    case PANDA_CB_PHYS_MEM_BEFORE_WRITE:
-    case PANDA_CB_VIRT_MEM_AFTER_READ:
-    case PANDA_CB_VIRT_MEM_AFTER_WRITE:
-    case PANDA_CB_PHYS_MEM_AFTER_READ:
-    case PANDA_CB_PHYS_MEM_AFTER_WRITE:
-    case PANDA_CB_MMIO_AFTER_READ:
-    case PANDA_CB_MMIO_BEFORE_WRITE:
-    case PANDA_CB_UNASSIGNED_IO_READ:
-    case PANDA_CB_UNASSIGNED_IO_WRITE:
-    case PANDA_CB_REPLAY_SERIAL_RECEIVE:
-    case PANDA_CB_REPLAY_SERIAL_READ:
-    case PANDA_CB_REPLAY_SERIAL_SEND:
-    case PANDA_CB_REPLAY_SERIAL_WRITE:
-    case PANDA_CB_REPLAY_BEFORE_DMA:
-    case PANDA_CB_REPLAY_AFTER_DMA:
-      return true;
-    default:
-      return false;
-  }
-}
-
-// Whoever sees or changes translations sees units as they are alone.
-bool Instrumentation::allows_regions() const {
-  constexpr unsigned kOfTranslations[] = {
-      PANDA_CB_BEFORE_BLOCK_TRANSLATE, PANDA_CB_AFTER_BLOCK_TRANSLATE, PANDA_CB_BEFORE_TCG_CODEGEN,
-      PANDA_CB_BEFORE_BLOCK_EXEC,      PANDA_CB_AFTER_BLOCK_EXEC,      PANDA_CB_START_BLOCK_EXEC,
-      PANDA_CB_END_BLOCK_EXEC,         PANDA_CB_INSN_TRANSLATE,        PANDA_CB_AFTER_INSN_TRANSLATE,
-      PANDA_CB_INSN_EXEC,              PANDA_CB_AFTER_INSN_EXEC,       PANDA_CB_CPU_RESTORE_STATE,
-      PANDA_CB_VIRT_MEM_BEFORE_READ,   PANDA_CB_VIRT_MEM_BEFORE_WRITE, PANDA_CB_VIRT_MEM_AFTER_READ,
-      PANDA_CB_VIRT_MEM_AFTER_WRITE,   PANDA_CB_PHYS_MEM_BEFORE_READ,  PANDA_CB_PHYS_MEM_BEFORE_WRITE,
-      PANDA_CB_PHYS_MEM_AFTER_READ,    PANDA_CB_PHYS_MEM_AFTER_WRITE,  PANDA_CB_BEFORE_BLOCK_EXEC_INVALIDATE_OPT};
-  if (!counters_.empty()) return false;
-  return std::ranges::none_of(kOfTranslations, [this](unsigned type) {
-    return registry_.active(type) || !registry_.emitted(type).empty();
-  });
 }
 
 // ---- the state as plugins see it
@@ -188,8 +123,13 @@ void Instrumentation::remove_counters(const Plugin& plugin) {
 }
 
 void Instrumentation::emit_counters(Counts what, uint32_t amount, ir::Builder& b) const {
+  const auto counts = [what](const Counter& c) { return c.counts == what && c.plugin->enabled; };
+  if (static_cast<size_t>(std::ranges::count_if(counters_, counts)) > kManyCalls) {
+    b.call(kCountList, {b.i64(static_cast<uint64_t>(what)), b.i64(amount)});
+    return;
+  }
   for (const Counter& c : counters_) {
-    if (c.counts != what || !c.plugin->enabled) continue;
+    if (!counts(c)) continue;
     b.emit(ir::Op::bump, ir::Type::Void, {}, reinterpret_cast<uint64_t>(c.value), amount);
   }
 }
@@ -226,19 +166,32 @@ void Instrumentation::emit_moment(Moment& moment, ir::Builder& b) {
   b.set(target_.instr_count_offset, added != 0 ? b.add(count, b.i64(added)) : count);
 }
 
-void Instrumentation::emit_calls(const std::vector<Callback*>& callbacks, Moment& moment, ir::Builder& b,
-                                 uint64_t argument, std::optional<uint64_t> second) {
-  for (const Callback* c : callbacks) {
+void Instrumentation::emit_calls(const Calls& calls, Moment& moment, ir::Builder& b) {
+  const std::vector<Callback*>& all = calls.callbacks;
+  const ir::Value argument = all.empty() ? ir::Value{} : b.i64(calls.argument);
+  if (all.size() > kManyCalls) {
+    emit_moment(moment, b);
+    moment.careful = true;
+    b.call(kGuardedList, {pointer(b, &*lists_.insert(all).first), argument, b.i64(calls.second.value_or(0))});
+    return;
+  }
+  for (const Callback* c : all) {
     const bool looks = c->call.reads.end != 0 || c->call.writes.end != 0;
     if (!c->direct || looks) emit_moment(moment, b);
+    if (!c->direct) moment.careful = true;
     if (c->direct) {
-      second ? b.call(c->call, {b.i64(argument), b.i64(*second)}) : b.call(c->call, {b.i64(argument)});
-    } else if (second) {
-      b.call(kGuarded2, {pointer(b, c), b.i64(argument), b.i64(*second)});
+      calls.second ? b.call(c->call, {argument, b.i64(*calls.second)}) : b.call(c->call, {argument});
+    } else if (calls.second) {
+      b.call(kGuarded2, {pointer(b, c), argument, b.i64(*calls.second)});
     } else {
-      b.call(kGuarded, {pointer(b, c), b.i64(argument)});
+      b.call(kGuarded, {pointer(b, c), argument});
     }
   }
+}
+
+void Instrumentation::emit_look_at_code(const Moment& moment, ir::Builder& b) {
+  if (moment.careful || careful_after_) b.call(kLookAtCode, {});
+  careful_after_ = false;
 }
 
 const std::vector<Callback*>& Instrumentation::ask(InsnAnswer& answer, unsigned translate_type, unsigned exec_type,
@@ -288,6 +241,7 @@ bool Instrumentation::leave_emitted() const {
 
 void Instrumentation::emit_insn_before(VcpuContext&, exec::TranslationUnit& unit, uint64_t pc, ir::Builder& b) {
   last_pc_ = pc;
+  if (unit.insn_count == 0) careful_after_ = false;
   auto* const tb = static_cast<TranslationBlock*>(unit.plugin_tb);
   const auto tb_word = reinterpret_cast<uint64_t>(tb);
   const uint64_t linear = pc + unit.key.pc_base;
@@ -298,14 +252,16 @@ void Instrumentation::emit_insn_before(VcpuContext&, exec::TranslationUnit& unit
       b.call(kInvalidate, {pointer(b, tb), insn_count(b)});
     }
     emit_counters(Counts::Blocks, 1, b);
-    emit_calls(registry_.emitted(PANDA_CB_BEFORE_BLOCK_EXEC), moment, b, tb_word);
-    emit_calls(registry_.emitted(PANDA_CB_START_BLOCK_EXEC), moment, b, tb_word);
+    emit_calls({registry_.emitted(PANDA_CB_BEFORE_BLOCK_EXEC), tb_word}, moment, b);
+    emit_calls({registry_.emitted(PANDA_CB_START_BLOCK_EXEC), tb_word}, moment, b);
     if (leave_emitted()) tb->engine_ |= kLeaveEmitted;
     if (blocks_told()) tb->engine_ |= kBlockTold;
   }
-  if (registry_.emitted(PANDA_CB_INSN_EXEC).empty() && !registry_.active(PANDA_CB_INSN_TRANSLATE)) return;
-  const auto& callbacks = ask(before_, PANDA_CB_INSN_TRANSLATE, PANDA_CB_INSN_EXEC, unit, linear);
-  emit_calls(callbacks, moment, b, linear & target_.address_mask);
+  if (!registry_.emitted(PANDA_CB_INSN_EXEC).empty() || registry_.active(PANDA_CB_INSN_TRANSLATE)) {
+    const auto& callbacks = ask(before_, PANDA_CB_INSN_TRANSLATE, PANDA_CB_INSN_EXEC, unit, linear);
+    emit_calls({callbacks, linear & target_.address_mask}, moment, b);
+  }
+  emit_look_at_code(moment, b);
 }
 
 void Instrumentation::emit_insn_after(VcpuContext&, exec::TranslationUnit& unit, uint64_t pc, ir::Builder& b) {
@@ -320,7 +276,8 @@ void Instrumentation::emit_insn_after(VcpuContext&, exec::TranslationUnit& unit,
   }
   // Does not set the pc slot: before exit_dispatch it holds the target already.
   Moment moment{.pc = linear, .pc_register = 0, .set_pc = false, .after = true};
-  emit_calls(callbacks, moment, b, linear & target_.address_mask);
+  emit_calls({callbacks, linear & target_.address_mask}, moment, b);
+  careful_after_ = moment.careful;
 }
 
 void Instrumentation::emit_unit_exit(VcpuContext&, exec::TranslationUnit& unit, ir::Builder& b) {
@@ -333,8 +290,8 @@ void Instrumentation::emit_unit_exit(VcpuContext&, exec::TranslationUnit& unit, 
     return;
   }
   Moment moment{.pc = linear, .pc_register = 0, .set_pc = false, .after = true};
-  emit_calls(registry_.emitted(PANDA_CB_END_BLOCK_EXEC), moment, b, tb_word);
-  emit_calls(registry_.emitted(PANDA_CB_AFTER_BLOCK_EXEC), moment, b, tb_word, TB_EXIT_IDX0);
+  emit_calls({registry_.emitted(PANDA_CB_END_BLOCK_EXEC), tb_word}, moment, b);
+  emit_calls({registry_.emitted(PANDA_CB_AFTER_BLOCK_EXEC), tb_word, TB_EXIT_IDX0}, moment, b);
 }
 
 void Instrumentation::unit_translated(VcpuContext& cpu, exec::TranslationUnit& unit) {
@@ -361,8 +318,12 @@ void Instrumentation::unit_dropped(exec::TranslationUnit& unit, bool evicted) {
   memory_.unit_dropped(unit);
   auto* const tb = static_cast<TranslationBlock*>(unit.plugin_tb);
   if (tb == nullptr) return;
-  unit.plugin_tb = nullptr;
   before_.phys = after_.phys = ~uint64_t{0};
+  if (in_call_ && open_.tb != tb) {
+    dropped_.push_back(tb);
+    return;
+  }
+  unit.plugin_tb = nullptr;
   if (open_.tb == tb) {
     open_.orphan = true;
     // Plugins must not see from a block's course that its translation had to give way.
@@ -377,24 +338,54 @@ void Instrumentation::unit_dropped(exec::TranslationUnit& unit, bool evicted) {
 
 // The budget has paid for the whole unit; while a callback runs it stands as if for what is complete alone, so that
 // everybody who asks for the count (the recorder, of a plugin's writes) gets the right one.
-template <typename... Args>
-void Instrumentation::call_guarded(void* state, uint64_t callback, Args... args) {
+template <typename Call>
+void Instrumentation::call_guarded(void* state, Call call) {
   VcpuContext& cpu = VcpuContext::of(state);
   const HostFp fp(cpu.host_mxcsr);
   const uint64_t generation = registry_.generation();
   const auto paid = static_cast<int64_t>(cpu.completed() - current_count());
   cpu.budget += paid;
-  registry_.call_one(*reinterpret_cast<const Callback*>(callback), state, args...);
+  in_call_ = true;
+  call();
+  in_call_ = false;
   cpu.budget -= paid;
   callback_done(generation);
 }
 
 void Instrumentation::guarded(void* state, uint64_t callback, uint64_t argument) noexcept {
-  of(state).call_guarded(state, callback, argument);
+  Instrumentation& self = of(state);
+  self.call_guarded(state, [&] {
+    self.registry_.call_one(*reinterpret_cast<const Callback*>(callback), state, argument);
+  });
 }
 
 void Instrumentation::guarded2(void* state, uint64_t callback, uint64_t argument, uint64_t second) noexcept {
-  of(state).call_guarded(state, callback, argument, second);
+  Instrumentation& self = of(state);
+  self.call_guarded(state, [&] {
+    self.registry_.call_one(*reinterpret_cast<const Callback*>(callback), state, argument, second);
+  });
+}
+
+// Those that take no second argument do not look at it.
+void Instrumentation::guarded_list(void* state, uint64_t list, uint64_t argument, uint64_t second) noexcept {
+  Instrumentation& self = of(state);
+  self.call_guarded(state, [&] {
+    for (const Callback* c : *reinterpret_cast<const std::vector<Callback*>*>(list)) {
+      self.registry_.call_one(*c, state, argument, second);
+    }
+  });
+}
+
+void Instrumentation::count_list(void* state, uint64_t what, uint64_t amount) noexcept {
+  for (const Counter& c : of(state).counters_) {
+    if (c.counts == static_cast<Counts>(what) && c.plugin->enabled) *c.value += amount;
+  }
+}
+
+// A plugin's write stands in a recording at the count of the callback, and a replay makes it there: what runs from
+// here on must be what is in memory now.
+void Instrumentation::look_at_code(void* state) noexcept {
+  if (!of(state).dropped_.empty()) VcpuContext::of(state).request(ExitRequest::Restart);
 }
 
 void Instrumentation::block_invalidate(void* state, uint64_t tb_word, uint64_t count) noexcept {
@@ -406,6 +397,7 @@ void Instrumentation::block_invalidate(void* state, uint64_t tb_word, uint64_t c
   }
   const uint64_t generation = self.registry_.generation();
   bool invalidate = false;
+  self.in_call_ = true;
   self.registry_.call(
       PANDA_CB_BEFORE_BLOCK_EXEC_INVALIDATE_OPT, nullptr,
       [&](uint64_t result) {
@@ -413,7 +405,8 @@ void Instrumentation::block_invalidate(void* state, uint64_t tb_word, uint64_t c
         return false;
       },
       state, &block_of(tb_word));
-  if (invalidate) {
+  self.in_call_ = false;
+  if (invalidate || !self.dropped_.empty()) {
     // Back to the engine as if nothing of the block had run. Dispatch counts the current instruction
     // as done, so one is given back beforehand.
     VcpuContext& cpu = VcpuContext::of(state);
@@ -425,6 +418,14 @@ void Instrumentation::block_invalidate(void* state, uint64_t tb_word, uint64_t c
     return;
   }
   self.callback_done(generation);
+}
+
+void Instrumentation::give_back_dropped() {
+  for (TranslationBlock* tb : dropped_) {
+    after_insns_.erase(tb);
+    blocks_.give(tb);
+  }
+  dropped_.clear();
 }
 
 void Instrumentation::end_block(TranslationBlock& tb, uint8_t how) {
@@ -481,7 +482,11 @@ void Instrumentation::unit_left_early(VcpuContext& cpu, exec::TranslationUnit& u
   const uint64_t linear = (unit.insns[index].pc + unit.key.pc_base) & target_.address_mask;
   const uint64_t now = engine_.frontend().current_key(cpu).pc & target_.address_mask;
   const bool complete = why == ExitRequest::Dispatch && now != linear;  // else a string instruction, to go on with
-  if (why == ExitRequest::Dispatch && !complete && invalidated_at_ == cpu.completed()) return;
+  if (why == ExitRequest::Dispatch && !complete && invalidated_at_ == cpu.completed()) {
+    give_back_dropped();
+    return;
+  }
+  const bool dropped = std::find(dropped_.begin(), dropped_.end(), tb) != dropped_.end();  // by a callback of its own
   for (const Counter& c : counters_) {
     if (c.counts == Counts::Insns) *c.value += index + (why == ExitRequest::Dispatch ? 1 : 0);
   }
@@ -489,10 +494,14 @@ void Instrumentation::unit_left_early(VcpuContext& cpu, exec::TranslationUnit& u
     if (tb == nullptr) return;
     if ((tb->engine_ & kBlockTold) == 0) {
       if (why == ExitRequest::Fault) restore_state(*tb);
+      give_back_dropped();
       return;
     }
-    open_ = {.tb = tb, .left = static_cast<uint32_t>(unit.insns.size())};
+    open_ = {.tb = tb, .left = static_cast<uint32_t>(unit.insns.size()), .orphan = dropped};
+    std::erase(dropped_, tb);
   }
+  give_back_dropped();
+  open_.dropped |= dropped;
   if (open_.tb == nullptr) {
     if (why == ExitRequest::Fault && tb != nullptr) restore_state(*tb);
     return;

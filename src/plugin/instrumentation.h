@@ -13,6 +13,7 @@
 #include <cstring>
 #include <functional>
 #include <optional>
+#include <set>
 #include <unordered_map>
 #include <vector>
 
@@ -60,8 +61,6 @@ class Instrumentation : public exec::Instrumenter, public CpuObserver {
   [[nodiscard]] MemoryCallbacks& memory() { return memory_; }
   // A callback runs in the middle of an instruction: the state is neither that before it nor after it.
   [[nodiscard]] bool inside_instruction() const { return memory_.running() || in_exception_; }
-  // What fires in this version; the others may be registered.
-  [[nodiscard]] static bool fires(unsigned type);
 
   // Set by the host. A plugin's answer to an event of the CPU has changed what the guest does: by its state alone, which
   // can be recorded, or (the text says how) in a way that cannot.
@@ -88,7 +87,8 @@ class Instrumentation : public exec::Instrumenter, public CpuObserver {
   void insn_restarts(VcpuContext&) override { memory_.insn_restarts(); }
   void delivery_begins(VcpuContext&) override { memory_.delivery_begins(); }
   void delivery_ends(VcpuContext&) override { memory_.delivery_ends(); }
-  [[nodiscard]] bool allows_regions() const override;
+  // Whoever sees or changes translations sees units as they are alone.
+  [[nodiscard]] bool allows_regions() const override { return counters_.empty() && !registry_.translations_told(); }
 
   // CpuObserver
   bool asid_changes(VcpuContext& cpu, uint64_t old_value, uint64_t new_value) noexcept override;
@@ -125,7 +125,16 @@ class Instrumentation : public exec::Instrumenter, public CpuObserver {
     bool set_pc;
     bool after;  // the current instruction is complete
     bool done = false;
+    bool careful = false;  // callbacks were called that may do anything, writing code included
   };
+  // Callbacks that are called with the same arguments.
+  struct Calls {
+    const std::vector<Callback*>& callbacks;
+    uint64_t argument;
+    std::optional<uint64_t> second{};
+  };
+  // More than so many at one place are called in a loop: they would fill the code area.
+  static constexpr size_t kManyCalls = 16;
 
   [[nodiscard]] bool fields_hold() const;  // pc and count, as plugins see them
   [[nodiscard]] static Instrumentation& of(void* state);
@@ -136,8 +145,10 @@ class Instrumentation : public exec::Instrumenter, public CpuObserver {
   void leave_at_next_block();
   void set_fields(uint64_t pc, uint64_t count);
   void emit_moment(Moment& moment, ir::Builder& b);
-  void emit_calls(const std::vector<Callback*>& callbacks, Moment& moment, ir::Builder& b, uint64_t argument,
-                  std::optional<uint64_t> second = {});
+  void emit_calls(const Calls& calls, Moment& moment, ir::Builder& b);
+  // Before an instruction: where a callback changed code that was translated, the unit is left, and the instruction
+  // run by itself as it is now.
+  void emit_look_at_code(const Moment& moment, ir::Builder& b);
   void emit_counters(Counts what, uint32_t amount, ir::Builder& b) const;
   [[nodiscard]] const std::vector<Callback*>& ask(InsnAnswer& answer, unsigned translate_type, unsigned exec_type,
                                                   const exec::TranslationUnit& unit, uint64_t linear);
@@ -149,15 +160,19 @@ class Instrumentation : public exec::Instrumenter, public CpuObserver {
   void finish_insn(TranslationBlock& tb, uint32_t index, uint64_t pc);
   [[nodiscard]] int32_t decide(VcpuContext& cpu, unsigned type, int32_t vector);
 
-  template <typename... Args>
-  void call_guarded(void* state, uint64_t callback, Args... args);
+  template <typename Call>
+  void call_guarded(void* state, Call call);
+  void give_back_dropped();
 
   // What translated code calls.
   static void guarded(void* state, uint64_t callback, uint64_t argument) noexcept;
   static void guarded2(void* state, uint64_t callback, uint64_t argument, uint64_t second) noexcept;
+  static void guarded_list(void* state, uint64_t list, uint64_t argument, uint64_t second) noexcept;
+  static void count_list(void* state, uint64_t what, uint64_t amount) noexcept;
+  static void look_at_code(void* state) noexcept;
   static void block_invalidate(void* state, uint64_t tb, uint64_t count) noexcept;
   static void part_ends(void* state, uint64_t tb, uint64_t count, uint64_t pc) noexcept;
-  static const ir::HelperDesc kGuarded, kGuarded2, kInvalidate, kPartEnds;
+  static const ir::HelperDesc kGuarded, kGuarded2, kGuardedList, kCountList, kLookAtCode, kInvalidate, kPartEnds;
 
   exec::Engine& engine_;
   const Target& target_;
@@ -170,7 +185,13 @@ class Instrumentation : public exec::Instrumenter, public CpuObserver {
   InsnAnswer before_, after_;
   // Where after_insn_exec is compiled in: by block and instruction, for those that complete by leaving the unit.
   std::unordered_map<const TranslationBlock*, std::vector<std::vector<Callback*>>> after_insns_;
-  uint64_t last_pc_ = 0;  // of the instruction being emitted, pc register
+  // Those that are called in a loop. Kept, as the callbacks are: translated code points at them.
+  std::set<std::vector<Callback*>> lists_;
+  uint64_t last_pc_ = 0;       // of the instruction being emitted, pc register
+  bool careful_after_ = false;  // callbacks behind the instruction before it may have changed code
+  bool in_call_ = false;        // translated code calls a callback
+  // Blocks whose code a callback changed that translated code called: the running one may be among them.
+  std::vector<TranslationBlock*> dropped_;
   OpenBlock open_;
   std::optional<uint64_t> invalidated_at_;  // the count at which a block was made again: not asked twice
   bool dispatch_wanted_ = false;

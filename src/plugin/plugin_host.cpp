@@ -210,11 +210,10 @@ Plugin* PluginHost::by_name(std::string_view name) {
 }
 
 Plugin* PluginHost::by_handle(const void* handle) {
-  if (leaving_ != nullptr && leaving_->handle == handle) return leaving_;
-  for (Plugin* p : loaded()) {
-    if (p->handle == handle) return p;
-  }
-  return nullptr;
+  const auto found = std::find_if(plugins_.begin(), plugins_.end(), [&](const auto& p) {
+    return p->handle == handle && handle != nullptr;  // one that is gone has none
+  });
+  return found != plugins_.end() ? found->get() : nullptr;
 }
 
 Plugin* PluginHost::by_index(int index) {
@@ -235,6 +234,10 @@ Status PluginHost::load(std::string_view file, const std::vector<Argument>& argu
     PANDA_TRY_STATUS(same_plugin(*there, file));
     if (!arguments.empty()) complain(there, "is loaded already: its new arguments are ignored");
     return {};
+  }
+  // Both would be one shared object, and the first one's end that of the second.
+  if (std::any_of(plugins_.begin(), plugins_.end(), [&](const auto& p) { return !p->loaded && p->handle != nullptr && p->name == name; })) {
+    return fail("plugin {}: it is being unloaded: load it when the running callbacks have returned", name);
   }
   PANDA_TRY(const std::string path, find_plugin(paths_, file));
   PANDA_TRY(const OpenedPlugin opened, open_plugin(path, paths_.arch));
@@ -389,7 +392,6 @@ void PluginHost::finish_unloading() {
     Plugin& p = *plugins_[i];
     if (!p.unloading) continue;
     p.unloading = false;
-    Plugin* const outer = std::exchange(leaving_, &p);
     void* const uninit = p.external ? nullptr : dlsym(p.handle, "uninit_plugin");
     if (uninit != nullptr) {
       try {
@@ -400,7 +402,6 @@ void PluginHost::finish_unloading() {
         complain(&p, "uninit_plugin threw an exception");
       }
     }
-    leaving_ = outer;
     registry_.remove_all(&p);  // what uninit_plugin may have registered
     forget_callbacks_of(p);
     instrumentation_->remove_counters(p);

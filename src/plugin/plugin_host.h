@@ -50,6 +50,7 @@ struct MachineHooks {
   std::function<std::string()> rr_name;                 // of the recording made or replayed
   uint64_t count_origin = 0;  // in a replay: the engine's count at its first instruction, from which plugins count
   std::function<uint64_t()> replay_total;               // its length in instructions, when replaying
+  std::function<InsnCount()> next_event;                // when something reaches the guest again, when replaying
   // A plugin writes RAM at this count (recorded as such), until it is called with nothing.
   std::function<void(std::optional<InsnCount> at)> plugin_writes;
 };
@@ -182,7 +183,6 @@ class PluginHost {
   std::vector<Forget> offers_;
   std::string help_;  // of the last plugin that was only asked for its arguments
   Plugin* initialising_ = nullptr;
-  Plugin* leaving_ = nullptr;  // whose uninit_plugin runs: its handle is still one
   std::string* monitor_text_ = nullptr;
   uint64_t run_began_ = 0;  // instruction count
 };

@@ -36,6 +36,9 @@ class Replayer final : public Outside {
   // The engine left its run loop for `why` (CPU shutdown, nothing to wake it): that must be the end.
   void cpu_stopped(std::string_view why);
 
+  // When the log next has something that no instruction asks for; its end, where nothing comes any more.
+  [[nodiscard]] InsnCount next_asynchronous() const { return async_.empty() ? log_->last_count() : async_.front(); }
+
   void set_observer(ReplayObserver* observer) { observer_ = observer; }  // may be null
 
   uint64_t port_read(uint16_t port, unsigned size) override;

@@ -368,6 +368,65 @@ TEST_P(CallbacksTest, RegisterAndRemoveFromInside) {
   EXPECT_FALSE(registry().active(PANDA_CB_BEFORE_BLOCK_EXEC));
 }
 
+// ---- thousands at one instruction
+
+struct Many {
+  uint64_t calls = 0;
+  bool once = false;
+  static inline CallbackRegistry* registry;
+  static inline Plugin* plugin;
+  KEEP static void block(Many* m, void*, TranslationBlock*) { m->call(PANDA_CB_BEFORE_BLOCK_EXEC, &block); }
+  KEEP static void block_end(Many* m, void*, TranslationBlock*, uint8_t how) {
+    if (how == TB_EXIT_IDX0) m->call(PANDA_CB_AFTER_BLOCK_EXEC, &block_end);
+  }
+  KEEP static int insn(Many* m, void*, uint64_t) { return m->call(PANDA_CB_INSN_EXEC, &insn), 0; }
+  KEEP static int insn_done(Many* m, void*, uint64_t) { return m->call(PANDA_CB_AFTER_INSN_EXEC, &insn_done), 0; }
+  template <typename F>
+  void call(unsigned type, F* function) {
+    calls++;
+    if (once) registry->remove(type, plugin, reinterpret_cast<void*>(function), this, true);
+  }
+};
+
+class ManyCallbacksTest : public CallbacksTest {};
+
+TEST_P(ManyCallbacksTest, AreAllCalledOnceEach) {
+  constexpr size_t kMany = 2000;
+  constexpr uint32_t kRounds = 20;
+  start(loop(kRounds));
+  Many::registry = &registry();
+  Many::plugin = &plugin_;
+  std::array<std::vector<Many>, 4> all;
+  on(PANDA_CB_INSN_TRANSLATE, &Direct::yes);
+  on(PANDA_CB_AFTER_INSN_TRANSLATE, &Direct::yes);
+  std::vector<const uint64_t*> counters;
+  for (std::vector<Many>& some : all) {
+    some.resize(kMany);
+    for (size_t i = 0; i < kMany; i += 7) some[i].once = true;
+  }
+  for (size_t i = 0; i < kMany; i++) {
+    on(PANDA_CB_BEFORE_BLOCK_EXEC, &Many::block, &all[0][i]);
+    on(PANDA_CB_AFTER_BLOCK_EXEC, &Many::block_end, &all[1][i]);
+    on(PANDA_CB_INSN_EXEC, &Many::insn, &all[2][i]);
+    on(PANDA_CB_AFTER_INSN_EXEC, &Many::insn_done, &all[3][i]);
+    counters.push_back(host_->instrumentation().add_counter(
+        plugin_, i % 2 == 0 ? Instrumentation::Counts::Blocks : Instrumentation::Counts::Insns));
+  }
+  EXPECT_EQ(machine_->run(100'000), exec::StopReason::IdleForever);
+  EXPECT_EQ(machine_->state().regs[0], kRounds * (kRounds + 1) / 2);
+  const uint64_t blocks = kRounds + 1;
+  for (size_t kind = 0; kind < all.size(); kind++) {
+    for (size_t i = 0; i < kMany; i++) {
+      ASSERT_EQ(all[kind][i].calls, i % 7 == 0 ? 1 : kind < 2 ? blocks : count()) << kind << ", " << i;
+    }
+  }
+  for (size_t i = 0; i < kMany; i++) ASSERT_EQ(*counters[i], i % 2 == 0 ? blocks : count()) << i;
+  host_->instrumentation().remove_counters(plugin_);
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, ManyCallbacksTest, testing::ValuesIn(toy::backends()),
+                         [](const auto& backend) { return backend.param.name; });
+
 // ---- the guest's floating point
 
 struct Floating {

@@ -197,6 +197,42 @@ TEST_P(CrossingTest, WhatAPluginChangedIsRecordedAndAReplayKeepsIt) {
   expect_all_seen();
 }
 
+struct Dma {
+  uint64_t now, then;
+  const uint8_t* buffer;
+} g_dma;
+void dma_now(void*, const uint8_t* buf, uint64_t addr, uint64_t size, bool is_write) {
+  g_dma.now += addr * 100 + size * 10 + (is_write ? 1 : 0);
+  EXPECT_EQ(buf, g_dma.buffer);
+}
+int dma_then(void*, uint32_t is_write, uint64_t src_addr, uint64_t dest_addr, uint32_t num_bytes) {
+  g_dma.then += dest_addr * 100 + num_bytes * 10 + is_write;
+  EXPECT_EQ(src_addr, reinterpret_cast<uint64_t>(g_dma.buffer));
+  return 0;
+}
+
+TEST_P(CrossingTest, DmaIsToldUnderTheNamesOfOldDocumentsToo) {
+  start(program());
+  const auto add = [&](unsigned type, auto* function) {
+    host_->registry().add(type, {.plugin = &plugin_, .function = reinterpret_cast<void*>(function)});
+  };
+  add(PANDA_CB_REPLAY_BEFORE_DMA, dma_now);
+  add(PANDA_CB_REPLAY_BEFORE_CPU_PHYSICAL_MEM_RW_RAM, dma_then);
+  CrossingCallbacks crossings(device_, *host_, true);
+  const std::vector<uint8_t> bytes(7);
+  g_dma = {0, 0, bytes.data()};
+  crossings.before_dma(GuestPhysAddr(0x100), bytes);
+  EXPECT_EQ(g_dma.now, 25671u);
+  EXPECT_EQ(g_dma.then, 25671u);
+  crossings.after_dma(GuestPhysAddr(0x100), bytes);
+  EXPECT_EQ(g_dma.now, 25671u);
+  add(PANDA_CB_REPLAY_AFTER_DMA, dma_now);
+  add(PANDA_CB_REPLAY_AFTER_CPU_PHYSICAL_MEM_RW_RAM, dma_then);
+  crossings.after_dma(GuestPhysAddr(0x100), bytes);
+  EXPECT_EQ(g_dma.now, 2 * 25671u);
+  EXPECT_EQ(g_dma.then, 2 * 25671u);
+}
+
 INSTANTIATE_TEST_SUITE_P(Toy, CrossingTest, testing::ValuesIn(toy::backends()),
                          [](const auto& factory) { return factory.param.name; });
 

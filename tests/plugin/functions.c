@@ -185,7 +185,10 @@ static void check_not_there(void) {
 static void check_replay(void) {
   CHECK(rr_on() == !rr_off());
   CHECK(rr_in_replay() || replay_get_total_num_instructions() == 0);
+  CHECK(rr_queue_empty() == (!rr_in_replay() || rr_replay_finished()));
+  CHECK(rr_in_replay() || rr_num_instr_before_next_interrupt() == 0);
   if (rr_in_replay()) {
+    CHECK(rr_num_instr_before_next_interrupt() <= replay_get_total_num_instructions() - rr_get_guest_instr_count());
     CHECK(replay_get_total_num_instructions() >= rr_get_guest_instr_count() || rr_replay_finished());
     CHECK(rr_get_percentage() >= 0 && rr_get_percentage() <= 100);
     CHECK(panda_record_begin("x", NULL) == RRCTRL_EINVALID);

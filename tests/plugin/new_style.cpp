@@ -32,6 +32,34 @@ void on_event(CPUState *, target_ulong) {
 
 void throws(CPUState *, TranslationBlock *) { throw 1; }
 
+// As the older documents have them: other results, and arguments of other widths.
+int hd_transfer(CPUState *, uint32_t, uint64_t, uint64_t, uint32_t) { return 0; }
+int net_transfer(CPUState *, uint32_t, uint64_t, uint64_t, uint32_t) { return 0; }
+int handle_packet(CPUState *, uint8_t *, int, uint8_t, uint64_t) { return 0; }
+int before_ram(CPUState *, uint32_t, uint64_t, uint64_t, uint32_t) { return 0; }
+int after_ram(CPUState *, uint32_t, uint8_t *, uint64_t, uint32_t) { return 0; }
+int mem_read(CPUState *, target_ulong, target_ulong, target_ulong, void *) { return 0; }
+int asid(CPUState *, target_ulong, target_ulong) { return 0; }
+
+// Not taken: a function of other arguments.
+static_assert(!std::is_assignable<decltype(panda_cb::before_block_exec) &, int (*)(CPUState *, target_ulong)>::value, "");
+static_assert(!std::is_assignable<decltype(panda_cb::before_block_exec) &, int (*)(CPUState *)>::value, "");
+
+void register_as_documented(void *self) {
+  panda_cb cb;
+  cb.replay_before_cpu_physical_mem_rw_ram = before_ram;
+  panda_register_callback(self, PANDA_CB_REPLAY_BEFORE_CPU_PHYSICAL_MEM_RW_RAM, cb);
+  cb.replay_after_cpu_physical_mem_rw_ram = after_ram;
+  panda_register_callback(self, PANDA_CB_REPLAY_AFTER_CPU_PHYSICAL_MEM_RW_RAM, cb);
+  cb.virt_mem_after_read = mem_read;
+  panda_register_callback(self, PANDA_CB_VIRT_MEM_READ, cb);
+  cb.asid_changed = asid;
+  panda_register_callback(self, PANDA_CB_VMI_PGD_CHANGED, cb);
+  cb.replay_hd_transfer = hd_transfer;
+  cb.replay_net_transfer = net_transfer;
+  cb.replay_handle_packet = handle_packet;
+}
+
 }  // namespace
 
 bool init_plugin(void *self) {
@@ -47,6 +75,7 @@ bool init_plugin(void *self) {
   panda_cb other{};
   other.asid_changed = [](CPUState *, target_ulong, target_ulong) { return false; };
   panda_register_callback(self, PANDA_CB_ASID_CHANGED, other);
+  register_as_documented(self);
   if (!PPP_CHECK_CB(on_block)) PPP_REG_CB("new_style", on_block, on_event);
   LOG_DEBUG("%s", "registered");
   return true;

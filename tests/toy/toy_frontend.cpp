@@ -198,7 +198,9 @@ std::string ToyFrontend::describe_registers(const VcpuContext& cpu) {
   return text;
 }
 std::string ToyFrontend::save_state(const VcpuContext& cpu) {
-  return {reinterpret_cast<const char*>(&state(cpu)), sizeof(State)};
+  State saved = state(cpu);
+  saved.plugin_view = {};  // not the guest's
+  return {reinterpret_cast<const char*>(&saved), sizeof saved};
 }
 bool ToyFrontend::load_state(VcpuContext& cpu, std::string_view bytes) {
   if (bytes.size() != sizeof(State)) return false;

@@ -1,8 +1,8 @@
 /* The types of callbacks: panda_cb_type numbers them, panda_cb holds one of any type.
  *
  * Results. Callback types have changed their results between generations of the API (int, void,
- * bool for one and the same callback). In C++ a member takes a function of its arguments with any
- * result. In C the compiler warns where the result is not today's; a source that includes the old
+ * bool for one and the same callback), and the widths of some arguments. In C++ a member takes a function with
+ * any result whose arguments are of its kinds, integers and pointers, of any width. In C the compiler warns where the result is not today's; a source that includes the old
  * "panda_plugin.h", or defines PANDA_UNTYPED_CALLBACKS, gets members that take any function.
  * A result that is not declared void is looked at only where the callback's meaning has one.
  */
@@ -12,8 +12,8 @@
 #include "panda/types.h"
 
 typedef enum panda_cb_type {
-#define PANDA_CALLBACK(ID, member, result, ...) PANDA_CB_##ID,
-#define PANDA_CALLBACK_NOARGS(ID, member, result) PANDA_CB_##ID,
+#define PANDA_CALLBACK(ID, member, kind, result, ...) PANDA_CB_##ID,
+#define PANDA_CALLBACK_NOARGS(ID, member, kind, result) PANDA_CB_##ID,
 #include "panda/callbacks/cb-table.inc"
   PANDA_CB_LAST,
   /* Older names. A read was reported after it happened, a write before. */
@@ -29,7 +29,27 @@ typedef enum panda_cb_type {
 #ifdef __cplusplus
 
 extern "C++" { /* sources include this inside extern "C" too */
+#include <type_traits>
 namespace panda_detail {
+
+/* Arguments that are passed alike: each in a register, zero-extended. */
+template <typename A, typename B>
+struct Alike {
+  static constexpr bool value = std::is_same<A, B>::value || (std::is_integral<A>::value && std::is_integral<B>::value) ||
+                                (std::is_pointer<A>::value && std::is_pointer<B>::value);
+};
+template <typename A, typename B>
+struct AllAlike {
+  static constexpr bool value = false; /* not as many */
+};
+template <>
+struct AllAlike<void(), void()> {
+  static constexpr bool value = true;
+};
+template <typename A, typename... As, typename B, typename... Bs>
+struct AllAlike<void(A, As...), void(B, Bs...)> {
+  static constexpr bool value = Alike<A, B>::value && AllAlike<void(As...), void(Bs...)>::value;
+};
 
 /* A function pointer that is chosen by its arguments alone. Trivial, so that the unions below are. */
 template <typename Result, typename... Args>
@@ -38,14 +58,16 @@ struct CallbackSlot {
 
   CallbackSlot() = default;
   CallbackSlot(Result (*f)(Args...)) : function(reinterpret_cast<void *>(f)) {}
-  template <typename Other>
-  CallbackSlot(Other (*f)(Args...)) : function(reinterpret_cast<void *>(f)) {}
+  template <typename Other, typename... Others,
+            typename = typename std::enable_if<AllAlike<void(Args...), void(Others...)>::value>::type>
+  CallbackSlot(Other (*f)(Others...)) : function(reinterpret_cast<void *>(f)) {}
   CallbackSlot &operator=(Result (*f)(Args...)) { /* captureless lambdas come in here */
     function = reinterpret_cast<void *>(f);
     return *this;
   }
-  template <typename Other>
-  CallbackSlot &operator=(Other (*f)(Args...)) {
+  template <typename Other, typename... Others,
+            typename = typename std::enable_if<AllAlike<void(Args...), void(Others...)>::value>::type>
+  CallbackSlot &operator=(Other (*f)(Others...)) {
     function = reinterpret_cast<void *>(f);
     return *this;
   }
@@ -81,8 +103,8 @@ struct SlotOf<Result(Args...)> {
                    target_ulong size, void *buf)
 
 typedef union panda_cb {
-#define PANDA_CALLBACK(ID, member, result, ...) PANDA_CB_MEMBER_(member, result, __VA_ARGS__)
-#define PANDA_CALLBACK_NOARGS(ID, member, result) PANDA_CB_MEMBER_(member, result, void)
+#define PANDA_CALLBACK(ID, member, kind, result, ...) PANDA_CB_MEMBER_(member, result, __VA_ARGS__)
+#define PANDA_CALLBACK_NOARGS(ID, member, kind, result) PANDA_CB_MEMBER_(member, result, void)
 #include "panda/callbacks/cb-table.inc"
   PANDA_CB_OLD_MEMORY_()
   PANDA_CB_MEMBER_(after_vmload, void, CPUState *env)
@@ -91,8 +113,8 @@ typedef union panda_cb {
 } panda_cb;
 
 typedef union panda_cb_with_context {
-#define PANDA_CALLBACK(ID, member, result, ...) PANDA_CB_MEMBER_(member, result, void *context, __VA_ARGS__)
-#define PANDA_CALLBACK_NOARGS(ID, member, result) PANDA_CB_MEMBER_(member, result, void *context)
+#define PANDA_CALLBACK(ID, member, kind, result, ...) PANDA_CB_MEMBER_(member, result, void *context, __VA_ARGS__)
+#define PANDA_CALLBACK_NOARGS(ID, member, kind, result) PANDA_CB_MEMBER_(member, result, void *context)
 #include "panda/callbacks/cb-table.inc"
   void (*cbaddr)(void);
 } panda_cb_with_context;

@@ -2,6 +2,8 @@
 #ifndef PANDA_RR_LOG_H
 #define PANDA_RR_LOG_H
 
+#include <stdbool.h>
+
 #include "panda/common.h"
 #include "panda/rr/rr_api.h"
 
@@ -16,6 +18,10 @@ typedef struct RR_prog_point {
 uint64_t replay_get_total_num_instructions(void); /* of the recording being replayed, else 0 */
 double rr_get_percentage(void);                   /* of the replay done, 0 to 100 */
 uint8_t rr_replay_finished(void);
+/* Instructions that the guest runs for sure before anything reaches it from outside. In a replay: up to the next event
+ * of the log. Else 0: nobody knows. */
+uint64_t rr_num_instr_before_next_interrupt(void);
+bool rr_queue_empty(void); /* true: nothing of a log is left to be replayed (or nothing is replayed) */
 void rr_quit_cpu_loop(void);
 
 /* CRC-32 of the guest's RAM; of its registers. Equal at equal counts of a recording and its replays. */

@@ -112,6 +112,8 @@ uint8_t rr_replay_finished(void) {
   const uint64_t total = api::replay_total();
   return total != 0 && api::instruction_count() >= total;
 }
+uint64_t rr_num_instr_before_next_interrupt(void) { return api::insns_to_next_event(); }
+bool rr_queue_empty(void) { return rr_replay_finished() != 0 || !rr_in_replay(); }
 
 // ---- the names for users of the system as a library
 
