@@ -69,6 +69,18 @@ panda_cb_list *panda_cb_list_next(panda_cb_list *plist);
 uint64_t *panda_inline_counter(void *plugin, panda_cb_type what);
 void panda_remove_inline_counter(void *plugin, uint64_t *counter);
 
+/* ---- filters of memory callbacks: what most accesses cost where few are of interest. The filter is called first, with
+ * the callback's context and arguments (without `buf` where the callback has none), and the callback only where it
+ * returns true. It looks at its arguments and at the plugin's memory alone: the guest's registers may not be up to
+ * date, and it must not call the API. One that calls no function outside its plugin and does not compute in floating
+ * point is called by translated code itself, in a few nanoseconds. A filter saves time and no more: some accesses
+ * (of devices, of helpers, wide ones) reach the callback without it. A callback with a filter must not write guest
+ * registers. Set it right after registering, or at any time for the blocks that come; NULL takes it away. False: no such
+ * callback is registered with this context, or it is not one of PANDA_CB_VIRT_MEM_*. */
+bool panda_filter_callback(void *plugin, panda_cb_type type, panda_cb_with_context cb, void *context,
+                           bool (*filter)(void *context, CPUState *env, target_ptr_t pc, target_ptr_t addr, size_t size,
+                                          uint8_t *buf));
+
 /* ---- plugins. A name is the file's without "panda_" and ".so"; with them it is understood too.
  * Loading one that is loaded already is success. Unloading happens when no callback runs any more. */
 #ifdef __cplusplus

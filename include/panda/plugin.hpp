@@ -136,9 +136,10 @@ class Arguments {
 
 namespace detail {
 
-// A function object on the heap. It lives as long as it is registered or runs.
+// A function object on the heap. It lives as long as it is registered or runs. One that unregisters itself is
+// destroyed later, by the next that goes: so that nothing is called behind it, and translated code may call it itself.
 struct Closure {
-  unsigned uses = 1;
+  unsigned running = 0;
   Closure() = default;
   Closure(const Closure &) = delete;
   Closure &operator=(const Closure &) = delete;
@@ -149,15 +150,31 @@ struct ClosureOf : Closure {
   F function;
   explicit ClosureOf(F f) : function(std::move(f)) {}
 };
+// Hidden: the linker must not merge it with another plugin's.
+__attribute__((visibility("hidden"))) inline std::vector<std::unique_ptr<Closure>> &gone() {
+  static std::vector<std::unique_ptr<Closure>> closures;
+  return closures;
+}
 inline void release(Closure *closure) {
-  if (--closure->uses == 0) delete closure;
+  std::vector<std::unique_ptr<Closure>> &closures = gone();
+  closures.emplace_back(closure);
+  // What a function object holds may release others when it goes.
+  for (size_t i = 0; i < closures.size();) {
+    if (closures[i]->running != 0) {
+      i++;
+      continue;
+    }
+    const std::unique_ptr<Closure> done = std::move(closures[i]);
+    closures.erase(closures.begin() + static_cast<std::ptrdiff_t>(i));
+    i = 0;
+  }
 }
 class Hold {
  public:
-  explicit Hold(Closure *closure) : closure_(closure) { closure->uses++; }
+  explicit Hold(Closure *closure) : closure_(closure) { closure->running++; }
   Hold(const Hold &) = delete;
   Hold &operator=(const Hold &) = delete;
-  ~Hold() { release(closure_); }
+  ~Hold() { closure_->running--; }
 
  private:
   Closure *closure_;
@@ -200,6 +217,22 @@ constexpr bool zero_means_nothing(panda_cb_type type) {
 
 }  // namespace detail
 
+namespace detail {
+
+// A function object of a memory callback may have a filter (panda_filter_callback()):
+//   static bool wants(const F &, target_ulong pc, target_ulong addr, size_t size, const uint8_t *data)
+template <typename F>
+concept has_filter = requires(const F &f) { F::wants(f, target_ulong{}, target_ulong{}, size_t{}, nullptr); };
+template <typename F>
+struct FilterOf {
+  static bool call(void *context, CPUState *, target_ptr_t pc, target_ptr_t addr, size_t size, uint8_t *data) {
+    return F::wants(static_cast<const ClosureOf<F> *>(static_cast<const Closure *>(context))->function, pc, addr, size,
+                    data);
+  }
+};
+
+}  // namespace detail
+
 // One registered function: unregistered when this is destroyed.
 class Callback {
  public:
@@ -214,6 +247,9 @@ class Callback {
     made.function_.cbaddr = reinterpret_cast<void (*)()>(
         &detail::Adapter<detail::zero_means_nothing(Type), F, Signature>::call);
     panda_register_callback_with_context(self, Type, made.function_, made.closure_);
+    if constexpr (detail::has_filter<F>) {
+      panda_filter_callback(self, Type, made.function_, made.closure_, &detail::FilterOf<F>::call);
+    }
     return made;
   }
   Callback(Callback &&other) noexcept { *this = std::move(other); }

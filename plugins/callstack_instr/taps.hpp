@@ -57,6 +57,19 @@ class TapMap {
   std::array<std::pair<const prog_point, T>*, kRecent> recent_{};
 };
 
+template <typename F, bool is_write>
+struct Listener {
+  F f;
+  void operator()(CPUState* cpu, target_ulong pc, target_ulong addr, size_t size, uint8_t* buf) {
+    f(cpu, Access{pc, addr, size, buf, is_write});
+  }
+  static bool wants(const Listener& l, target_ulong pc, target_ulong addr, size_t size, const uint8_t* data)
+    requires panda::detail::has_filter<F>
+  {
+    return F::wants(l.f, pc, addr, size, data);
+  }
+};
+
 class TapPlugin : public panda::Plugin {
  public:
   TapPlugin() {
@@ -73,22 +86,16 @@ class TapPlugin : public panda::Plugin {
   }
 
  protected:
-  // f(cpu, access) after each read, each write of virtual memory.
+  // f(cpu, access) after each read, each write of virtual memory. F may have a filter, as panda/plugin.hpp has it.
   template <typename F>
   panda::Callback& on_read(F f) {
     panda_enable_memcb();
-    return on_virt_mem_after_read(
-        [f](CPUState* cpu, target_ulong pc, target_ulong addr, size_t size, uint8_t* buf) mutable {
-          f(cpu, Access{pc, addr, size, buf, false});
-        });
+    return on_virt_mem_after_read(Listener<F, false>{std::move(f)});
   }
   template <typename F>
   panda::Callback& on_write(F f) {
     panda_enable_memcb();
-    return on_virt_mem_after_write(
-        [f](CPUState* cpu, target_ulong pc, target_ulong addr, size_t size, uint8_t* buf) mutable {
-          f(cpu, Access{pc, addr, size, buf, true});
-        });
+    return on_virt_mem_after_write(Listener<F, true>{std::move(f)});
   }
   template <typename F>
   void on_access(F f) {

@@ -2,7 +2,7 @@
 //
 // Each tap point has a state of the search per direction. Nearly all accesses are of a tap point that is
 // not inside a string, and have no byte with which one begins: these change nothing, and are recognised by
-// their bytes and their pc alone, before the tap point is asked for.
+// their bytes and their pc alone, by a filter that translated code calls itself (panda_filter_callback()).
 #include "stringsearch/stringsearch.h"
 
 #include <algorithm>
@@ -31,9 +31,76 @@ constexpr size_t kMostCallers = 4096;
 struct Search {
   static constexpr size_t kPcs = 1 << 16;
   callstack::TapMap<Matcher::State> states;
-  std::array<uint32_t, kPcs> inside{};  // tap points whose pc falls here and that are inside a string
+  std::array<uint32_t, kPcs> inside{};       // tap points whose pc falls here and that are inside a string
+  std::array<uint64_t, kPcs / 64> is_inside{};  // bits: that there are some
 
-  uint32_t& inside_at(target_ulong pc) { return inside[(pc ^ pc >> 16) & (kPcs - 1)]; }
+  static size_t place_of(target_ulong pc) { return (pc ^ pc >> 16) & (kPcs - 1); }
+  [[nodiscard]] bool inside_at(target_ulong pc) const {
+    const size_t place = place_of(pc);
+    return (is_inside[place / 64] >> (place % 64) & 1) != 0;
+  }
+  void moved(target_ulong pc, bool was_inside, bool is_now) {
+    const size_t place = place_of(pc);
+    inside[place] += static_cast<uint32_t>(is_now) - static_cast<uint32_t>(was_inside);
+    const uint64_t bit = uint64_t{1} << (place % 64);
+    is_inside[place / 64] = inside[place] != 0 ? is_inside[place / 64] | bit : is_inside[place / 64] & ~bit;
+  }
+  void clear() {
+    states.clear();
+    inside.fill(0);
+    is_inside.fill(0);
+  }
+};
+
+// The bytes with which strings begin. Inlined into the filter, which must not call other libraries.
+class Beginnings {
+ public:
+  void set(const Matcher& matcher) {
+    few_ = 0;
+    size_t number = 0;
+    for (size_t byte = 0; byte < table_.size(); byte++) {
+      table_[byte] = matcher.begins(static_cast<uint8_t>(byte));
+      if (table_[byte] == 0) continue;
+      if (number < kFew) repeated_[number] = byte * kOnes;
+      number++;
+    }
+    if (number <= kFew) few_ = number;
+    many_ = number > kFew;
+  }
+  // Is one of them among these? Of a few it is said of each word at once, and then zero, which fills words up, may
+  // be taken for one.
+  [[nodiscard]] bool among(const uint8_t* data, size_t size) const {
+    if (many_ || size > 8) return one_by_one(data, size);
+    uint64_t word = 0;
+    if (size == 8) {
+      memcpy(&word, data, 8);
+    } else if (size == 4) {
+      memcpy(&word, data, 4);
+    } else if (size == 1) {
+      word = *data;
+    } else {
+      return one_by_one(data, size);
+    }
+    uint64_t found = 0;
+    for (size_t i = 0; i < few_; i++) {
+      const uint64_t x = word ^ repeated_[i];
+      found |= (x - kOnes) & ~x & (kOnes << 7);
+    }
+    return found != 0;
+  }
+
+ private:
+  static constexpr size_t kFew = 3;
+  static constexpr uint64_t kOnes = 0x0101010101010101;
+  [[nodiscard]] bool one_by_one(const uint8_t* data, size_t size) const {
+    uint8_t found = 0;
+    for (size_t i = 0; i < size; i++) found |= table_[data[i]];
+    return found != 0;
+  }
+  std::array<uint8_t, 256> table_{};
+  bool many_ = false;
+  size_t few_ = 0;
+  std::array<uint64_t, kFew> repeated_{};
 };
 
 struct Matches {
@@ -56,8 +123,8 @@ class StringSearch : public callstack::TapPlugin {
     if (!text.empty()) strings_.push_back(text);
     read_strings(name_ + "_search_strings.txt", !given_name.empty() && text.empty());
     out_ = panda::Output(name_ + "_string_matches.txt");
-    reads_ = &on_read([this](CPUState* cpu, const Access& access) { look(cpu, access, read_); });
-    writes_ = &on_write([this](CPUState* cpu, const Access& access) { look(cpu, access, write_); });
+    reads_ = &on_read(Look{this, &read_});
+    writes_ = &on_write(Look{this, &write_});
     strings_changed();
   }
   ~StringSearch() override { write_matches(); }
@@ -83,6 +150,15 @@ class StringSearch : public callstack::TapPlugin {
   }
 
  private:
+  struct Look {
+    StringSearch* self;
+    Search* search;
+    void operator()(CPUState* cpu, const Access& access) const { self->look(cpu, access, *search); }
+    static bool wants(const Look& l, target_ulong pc, target_ulong, size_t size, const uint8_t* data) {
+      return l.search->inside_at(pc) || l.self->begins_.among(data, size);
+    }
+  };
+
   void read_strings(const std::string& path, bool must_be_there) {
     std::ifstream file(path);
     if (!file) {
@@ -111,11 +187,8 @@ class StringSearch : public callstack::TapPlugin {
       searched_.push_back(i);
     }
     matcher_ = std::make_unique<Matcher>(searched);
-    for (size_t byte = 0; byte < begins_.size(); byte++) begins_[byte] = matcher_->begins(static_cast<uint8_t>(byte));
-    for (Search* search : {&read_, &write_}) {
-      search->states.clear();
-      search->inside.fill(0);
-    }
+    begins_.set(*matcher_);
+    for (Search* search : {&read_, &write_}) search->clear();
     for (panda::Callback* callback : {reads_, writes_}) {
       if (searched.empty()) {
         callback->disable();
@@ -126,9 +199,7 @@ class StringSearch : public callstack::TapPlugin {
   }
 
   void look(CPUState* cpu, const Access& access, Search& search) {
-    uint8_t begins = 0;
-    for (size_t i = 0; i < access.size; i++) begins |= begins_[access.data[i]];
-    if (begins == 0 && search.inside_at(access.pc) == 0) return;
+    if (!search.inside_at(access.pc) && !begins_.among(access.data, access.size)) return;
 
     const prog_point p = tap(cpu, access);
     Matcher::State& kept = search.states[p];
@@ -138,8 +209,7 @@ class StringSearch : public callstack::TapPlugin {
       // A match may lead to a change of the strings, which drops all states: leave then.
       if (!matcher_->matches(state).empty() && !matched(cpu, p, access, i, state)) return;
     }
-    uint32_t& inside = search.inside_at(access.pc);
-    inside += static_cast<uint32_t>(state != 0) - static_cast<uint32_t>(kept != 0);
+    search.moved(access.pc, kept != 0, state != 0);
     kept = state;
   }
 
@@ -192,7 +262,7 @@ class StringSearch : public callstack::TapPlugin {
   std::vector<std::string> strings_;  // an empty one was removed
   std::vector<size_t> searched_;      // the matcher's index -> that of strings_
   std::unique_ptr<Matcher> matcher_;
-  std::array<uint8_t, 256> begins_{};
+  Beginnings begins_;
   Search read_, write_;
   callstack::TapMap<Matches> matches_;
   panda::Output out_;

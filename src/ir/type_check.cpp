@@ -1,5 +1,7 @@
 #include "ir/type_check.h"
 
+#include "ir/report_call.h"
+
 namespace panda::ir {
 namespace {
 
@@ -48,12 +50,16 @@ constexpr bool matches(Sig sig, Type t, const Inst& in) {
 std::string_view call_error(const Inst& in, const Type* args) {
   if (in.imm == 0) return "call without a helper";
   const auto& helper = *reinterpret_cast<const HelperDesc*>(in.imm);
+  const ReportCall* const report = as_report(helper);
   if (helper.function == nullptr) return "helper without a function";
   if (in.type != helper.result) return "result is not of the helper's type";
   for (unsigned i = 0; i < helper.params.size(); i++) {
     const bool present = i < in.nargs;
     if (present != (helper.params[i] != Type::Void)) return "number of operands is not the helper's";
-    if (present && (args[i] != helper.params[i] || !is_int(args[i]))) return "operand is not of the helper's type";
+    const bool stored = report != nullptr && report->buffer != nullptr && i + 1 == in.nargs;
+    if (present && (args[i] != helper.params[i] || !(is_int(args[i]) || stored))) {
+      return "operand is not of the helper's type";
+    }
   }
   if (in.type != Type::Void && !is_int(in.type)) return "a helper returns an integer or nothing";
   return {};

@@ -110,6 +110,17 @@ void unregister_callback(void* handle, unsigned type, void* function, void* cont
   }
 }
 
+bool filter_callback(void* handle, unsigned type, void* function, void* context, const void* filter) {
+  constexpr const char* kWhat = "panda_filter_callback";
+  Plugin* plugin = plugin_of(handle, kWhat);
+  if (plugin == nullptr || !good(plugin, type, function, kWhat)) return false;
+  if (!MemoryCallbacks::is_virtual(type)) {
+    PluginHost::complain(plugin, fmt::format("{}: {} is not one of PANDA_CB_VIRT_MEM_*", kWhat, callback_name(type)));
+    return false;
+  }
+  return current_host()->registry().set_filter(type, plugin, function, context, filter);
+}
+
 uint64_t* add_counter(void* handle, unsigned what) {
   Plugin* plugin = plugin_of(handle, "panda_inline_counter");
   if (plugin == nullptr) return nullptr;

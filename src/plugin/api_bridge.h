@@ -22,6 +22,7 @@ void enable_callback(void* plugin, unsigned type, void* function, void* context,
 [[nodiscard]] bool is_callback_enabled(void* plugin, unsigned type, void* function);
 void unregister_callbacks(void* plugin);
 void unregister_callback(void* plugin, unsigned type, void* function, void* context, bool with_context);
+[[nodiscard]] bool filter_callback(void* plugin, unsigned type, void* function, void* context, const void* filter);
 [[nodiscard]] uint64_t* add_counter(void* plugin, unsigned what);
 void remove_counter(void* plugin, const uint64_t* counter);
 

@@ -21,7 +21,8 @@ constexpr bool is(CallbackKind kind, unsigned type) { return kTable[type].kind =
 
 // Translations call each of them.
 constexpr bool called_by_translations(unsigned type) {
-  return is(CallbackKind::Block, type) || is(CallbackKind::BlockEnd, type) || is(CallbackKind::Insn, type);
+  return is(CallbackKind::Block, type) || is(CallbackKind::BlockEnd, type) || is(CallbackKind::Insn, type) ||
+         is(CallbackKind::Access, type);
 }
 
 // Switched off more often than this, a callback stays in translations.
@@ -36,23 +37,31 @@ CallbackKind callback_kind(unsigned type) { return kTable[type].kind; }
 
 // What translated code needs to call it.
 void CallbackRegistry::prepare(Callback& cb) {
-  if (is(CallbackKind::Access, cb.type)) cb.direct = !scan_callback(cb.function).calls_out;
-  if (!called_by_translations(cb.type) || cb.target != nullptr) return;
+  if (!called_by_translations(cb.type)) return;
   cb.target = targets_.take();
-  const Footprint footprint = scan_callback(cb.function);
+  const Footprint footprint = scan_callback(cb.filter != nullptr ? cb.filter : cb.function);
   cb.direct = !footprint.calls_out && cb.type != PANDA_CB_BEFORE_BLOCK_EXEC_INVALIDATE_OPT;
   cb.call.name = callback_name(cb.type);
   cb.call.function = cb.target;
   cb.call.indirect = true;
   cb.call.params[0] = ir::Type::I64;
+  if (is(CallbackKind::Access, cb.type)) cb.call.params[1] = cb.call.params[2] = ir::Type::I64;  // a fourth: data
   if (is(CallbackKind::BlockEnd, cb.type)) cb.call.params[1] = ir::Type::I64;
-  cb.call.reads = footprint.reads ? ir::kAllState : ir::kNoState;
-  cb.call.writes = footprint.writes ? ir::kAllState : ir::kNoState;
+  // A filter does not look at the guest.
+  cb.call.reads = footprint.reads && cb.filter == nullptr ? ir::kAllState : ir::kNoState;
+  cb.call.writes = footprint.writes && cb.filter == nullptr ? ir::kAllState : ir::kNoState;
   cb.call.may_exit = false;
   cb.call.keeps = footprint.keeps;
   cb.call.ignores = footprint.ignores;
   cb.call.has_context = cb.with_context;
   cb.call.context = cb.context;
+}
+
+// Translations that call it now know which registers its function keeps: they are left with their cell.
+void CallbackRegistry::set_filter(Callback& cb, const void* filter) {
+  if (cb.target != nullptr) *std::exchange(cb.target, nullptr) = reinterpret_cast<const void*>(&nothing);
+  cb.filter = filter;
+  prepare(cb);
 }
 
 bool CallbackRegistry::add(unsigned type, const Callback& callback) {
@@ -70,8 +79,8 @@ bool CallbackRegistry::add(unsigned type, const Callback& callback) {
   if (record == nullptr) {
     record = &records_.emplace_back(callback);
     record->type = type;
-    prepare(*record);
   }
+  if (record->filter != nullptr || record->target == nullptr) set_filter(*record, nullptr);
   record->enabled = callback.enabled;
   record->removed = false;
   callbacks_[type].push_back(record);
@@ -90,6 +99,18 @@ bool CallbackRegistry::set_enabled(unsigned type, const Plugin* plugin, void* fu
       if (is(CallbackKind::Asked, type)) generation_++;
       update(type);
     }
+    return true;
+  }
+  return false;
+}
+
+bool CallbackRegistry::set_filter(unsigned type, const Plugin* plugin, void* function, void* context,
+                                  const void* filter) {
+  for (Callback* c : callbacks_[type]) {
+    if (c->removed || !c->same(plugin, function, context, true)) continue;
+    set_filter(*c, filter);
+    update(type);
+    generation_++;
     return true;
   }
   return false;
@@ -162,15 +183,13 @@ void CallbackRegistry::update() {
 void CallbackRegistry::update(unsigned type) {
   const std::vector<Callback*>& all = callbacks_[type];
   const bool was_active = active_[type];
-  const auto live = [](const Callback* c) { return c->live(); };
-  active_[type] = std::any_of(all.begin(), all.end(), live);
-  only_[type] = std::count_if(all.begin(), all.end(), live) == 1 ? *std::find_if(all.begin(), all.end(), live) : nullptr;
-  const bool as_a_whole = is(CallbackKind::Access, type) || is(CallbackKind::BlockLeft, type);
-  if (as_a_whole && active_[type] != was_active) generation_++;
+  active_[type] = std::any_of(all.begin(), all.end(), [](const Callback* c) { return c->live(); });
+  if (is(CallbackKind::BlockLeft, type) && active_[type] != was_active) generation_++;
   if (!called_by_translations(type)) return;
   std::vector<Callback*> now;
   for (Callback* c : all) {
-    *c->target = c->live() ? c->function : reinterpret_cast<const void*>(&nothing);
+    const void* const called = c->filter != nullptr ? c->filter : c->function;
+    *c->target = c->live() ? called : reinterpret_cast<const void*>(&nothing);
     const bool stays = !c->removed && c->emitted && c->switched_off > kOftenSwitched;
     c->emitted = c->live() || stays;
     if (c->emitted) now.push_back(c);

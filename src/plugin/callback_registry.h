@@ -59,7 +59,9 @@ struct Callback {
   unsigned type = 0;
   bool emitted = false;       // translations are to have calls of it
   unsigned switched_off = 0;  // how often
-  // What translated code calls: the function while it is to be called, else one that does nothing. So a callback ends
+  // Of a memory callback: called first, with the same arguments, and the callback only where it returns true.
+  const void* filter = nullptr;
+  // What translated code calls: the function (or its filter) while it is to be called, else one that does nothing. So a callback ends
   // at once, though translations that call it may still run for a while.
   const void** target = nullptr;
   bool direct = false;  // may be called by translated code without the registry's care
@@ -84,6 +86,8 @@ class CallbackRegistry {
   bool add(unsigned type, const Callback& callback);
   // False: there is no such callback.
   bool set_enabled(unsigned type, const Plugin* plugin, void* function, void* context, bool with_context, bool on);
+  // False: there is no such callback. nullptr: none.
+  bool set_filter(unsigned type, const Plugin* plugin, void* function, void* context, const void* filter);
   [[nodiscard]] bool is_enabled(unsigned type, const Plugin* plugin, void* function) const;
   // False: there is no such callback.
   bool remove(unsigned type, const Plugin* plugin, void* function, void* context, bool with_context);
@@ -98,8 +102,6 @@ class CallbackRegistry {
   // Those that translations are to call, in the order of registration. A callback that is switched off and on again
   // and again stays among them, so that this costs no translations.
   [[nodiscard]] const std::vector<Callback*>& emitted(unsigned type) const { return emitted_[type]; }
-  // The one that is, where there is just one.
-  [[nodiscard]] const Callback* only(unsigned type) const { return only_[type]; }
   // Changes with everything that translated code depends on.
   [[nodiscard]] uint64_t generation() const { return generation_; }
   void new_generation() { generation_++; }
@@ -128,17 +130,6 @@ class CallbackRegistry {
   void call_all(unsigned type, Args... args) {
     call(
         type, nullptr, [](uint64_t) { return false; }, args...);
-  }
-  // One that is `direct`, and to be called.
-  template <typename... Args>
-  static void call_bare(const Callback& cb, Args... args) {
-    using Word = uint64_t;
-    if (cb.with_context) {
-      reinterpret_cast<void (*)(void*, decltype(static_cast<void>(args), Word{})...)>(cb.function)(
-          cb.context, to_register(args)...);
-    } else {
-      reinterpret_cast<void (*)(decltype(static_cast<void>(args), Word{})...)>(cb.function)(to_register(args)...);
-    }
   }
   // One callback, if it is to be called.
   template <typename... Args>
@@ -180,6 +171,7 @@ class CallbackRegistry {
   }
   void failed(const Callback& cb, const std::string& why);
   void prepare(Callback& cb);
+  void set_filter(Callback& cb, const void* filter);
   void update();
   void update(unsigned type);
   void tidy();
@@ -190,7 +182,6 @@ class CallbackRegistry {
   std::array<std::vector<Callback*>, kTypes> callbacks_;
   std::array<std::vector<Callback*>, kTypes> emitted_;
   std::array<bool, kTypes> active_{};
-  std::array<const Callback*, kTypes> only_{};
   uint64_t generation_ = 1;
   unsigned depth_ = 0;
   bool dirty_ = false;

@@ -17,10 +17,14 @@ using ir::Value;
 
 MemoryCallbacks::MemoryCallbacks(Instrumentation& instrumentation, VcpuContext& cpu, const Target& target,
                                  CallbackRegistry& registry)
-    : instrumentation_(instrumentation), cpu_(cpu), target_(target), registry_(registry) {}
+    : instrumentation_(instrumentation), cpu_(cpu), target_(target), registry_(registry), buffer_(buffers_.take()) {}
 
 MemoryCallbacks::~MemoryCallbacks() {
   if (cpu_.accesses == this) cpu_.accesses = nullptr;
+}
+
+bool MemoryCallbacks::is_virtual(unsigned type) {
+  return std::ranges::any_of(kTypes, [type](const Types& t) { return t.virt == type; });
 }
 
 void MemoryCallbacks::set_on(bool on) {
@@ -36,6 +40,7 @@ void MemoryCallbacks::set_on(bool on) {
 // runs before the translations of the old registrations are gone.
 void MemoryCallbacks::unit_begins(const exec::TranslationUnit& unit) {
   unit_ = &unit;
+  insn_ = ~uint32_t{0};
   pending_.clear();
   dropped_.clear();
   const bool was = active_;
@@ -64,15 +69,88 @@ void MemoryCallbacks::unit_dropped(const exec::TranslationUnit& unit) {
   sites_.erase(at);
 }
 
-void MemoryCallbacks::emit(ir::Builder& b, Phase phase, const Access& access, Value data) {
-  if (!wanted(phase)) return;
+// May translated code call all of them itself?
+bool MemoryCallbacks::all_direct(Phase phase) const {
+  return !unit_->exact && registry_.emitted(kTypes[phase].phys).empty() &&
+         std::ranges::all_of(registry_.emitted(kTypes[phase].virt), [](const Callback* c) { return c->direct; });
+}
+
+// An instruction may be emitted a second time, from its beginning: then the position has gone back.
+void MemoryCallbacks::begin_place(ir::Builder& b, const Access* part) {
+  const auto insn = static_cast<uint32_t>(b.unit().guest_insns.size() - 1);
+  const bool first_part = part == nullptr || part->offset == 0;
+  if (insn != insn_ || (first_part && b.next_index() <= last_place_)) places_ = not_noted_ = 0;
+  insn_ = insn;
+  last_place_ = b.next_index();
+  places_++;
+}
+
+uint64_t MemoryCallbacks::add_site(ir::Builder& b, const Access& access, unsigned size) {
   const ir::GuestInsn& insn = b.unit().guest_insns.back();
   const auto byte = [](unsigned v) { return static_cast<uint8_t>(v); };
+  pending_.push_back({this, (insn.pc + unit_->key.pc_base) & target_.address_mask, insn_, 0, places_,
+                      access.info.mode, byte(size), byte(access.offset), byte(access.whole)});
+  return reinterpret_cast<uint64_t>(&pending_.back());
+}
+
+// Before anything that may restart the instruction.
+void MemoryCallbacks::emit_note(ir::Builder& b) {
+  if (not_noted_ == 0) return;
+  const uint64_t site = add_site(b, {}, 0);
+  pending_.back().place = not_noted_;
+  not_noted_ = 0;
+  b.insn_goes_on();
+  b.call(note_call(), {b.i64(site)});
+}
+
+const ir::HelperDesc& MemoryCallbacks::direct_call(const Callback& callback, unsigned size, Type data) {
+  for (const DirectCall& c : direct_calls_) {
+    if (c.function == callback.call.function && c.size == size && c.params[3] == data) return c;
+  }
+  DirectCall& made = direct_calls_.emplace_back(DirectCall{{callback.call}, &callback, this, size});
+  made.ignores |= ir::kIsReport;
+  made.params[3] = data;
+  if (data != Type::Void) made.buffer = buffer_;
+  if (callback.filter != nullptr) made.then = &filter_passed;
+  return made;
+}
+
+void MemoryCallbacks::emit_direct(ir::Builder& b, Phase phase, const Access& access, Value data) {
+  const std::vector<Callback*>& callbacks = registry_.emitted(kTypes[phase].virt);
+  const uint64_t pc = (b.unit().guest_insns.back().pc + unit_->key.pc_base) & target_.address_mask;
+  b.insn_goes_on();
+  const auto looks = [](const Callback* c) { return c->call.reads.end != 0; };
+  const auto filtered = [](const Callback* c) { return c->filter != nullptr; };
+  if (std::ranges::any_of(callbacks, looks) || std::ranges::any_of(callbacks, filtered)) {
+    if (target_.guest_pc_offset != kNoField) b.set(target_.guest_pc_offset, b.i64(pc));
+  }
+  if (std::ranges::any_of(callbacks, looks)) {
+    const Value count = b.emit(Op::insn_count, Type::I64, {});
+    const uint64_t origin = instrumentation_.count_origin;
+    if (target_.instr_count_offset != kNoField) {
+      b.set(target_.instr_count_offset, origin == 0 ? count : b.sub(count, b.i64(origin)));
+    }
+  }
+  const uint64_t mask = target_.address_mask;
+  const Value address = mask == ~uint64_t{0} ? access.address : b.and_(access.address, b.i64(mask));
+  for (const Callback* c : callbacks) {
+    const ir::HelperDesc& call = direct_call(*c, access.whole, data.type);
+    if (data.valid()) {
+      b.call(call, {b.i64(pc), address, b.i64(access.whole), data});
+    } else {
+      b.call(call, {b.i64(pc), address, b.i64(access.whole)});
+    }
+  }
+  not_noted_ = places_;
+}
+
+void MemoryCallbacks::emit(ir::Builder& b, Phase phase, const Access& access, Value data) {
+  begin_place(b, &access);
+  if (phase == kBeforeLoad || phase == kBeforeStore) emit_note(b);
+  if (!wanted(phase)) return;
   const unsigned size = phase == kBeforeLoad ? access.whole : ir::size_bytes(access.type);
-  pending_.push_back({this, (insn.pc + unit_->key.pc_base) & target_.address_mask,
-                      static_cast<uint32_t>(b.unit().guest_insns.size() - 1), 0, access.info.mode, byte(size),
-                      byte(access.offset), byte(access.whole)});
-  const Value site = b.i64(reinterpret_cast<uint64_t>(&pending_.back()));
+  if (size == access.whole && all_direct(phase)) return emit_direct(b, phase, access, data);
+  const Value site = b.i64(add_site(b, access, size));
   if (!data.valid()) {
     b.call(helper_of(phase, false), {site, access.address, b.i64(0)});
     return;
@@ -97,6 +175,8 @@ void MemoryCallbacks::after_store(ir::Builder& b, const Access& access, Value da
 }
 
 const ir::HelperDesc& MemoryCallbacks::before_call(ir::Builder& b, const ir::HelperDesc& helper) {
+  begin_place(b, nullptr);
+  emit_note(b);
   if (target_.guest_pc_offset != kNoField && target_.instr_count_offset != kNoField) {
     const uint64_t pc = b.unit().guest_insns.back().pc + unit_->key.pc_base;
     b.set(target_.guest_pc_offset, b.i64(pc & target_.address_mask));
@@ -110,21 +190,14 @@ const ir::HelperDesc& MemoryCallbacks::before_call(ir::Builder& b, const ir::Hel
 
 // ---- running
 
-bool MemoryCallbacks::was_seen(uint64_t count) {
-  if (count != skip_count_) {
-    skip_ = 0;
-    return false;
-  }
-  return reports_ <= skip_;
-}
-
 // The instruction may have been restarted before, and not come as far this time.
 void MemoryCallbacks::insn_restarts() {
   const uint64_t now = cpu_.completed();
-  const uint32_t before = skip_count_ == now ? skip_ : 0;
-  skip_ = std::max(before, count_ == now ? reports_ : 0);
-  skip_count_ = now;
-  count_ = ~uint64_t{0};
+  const Made& made = made_.at(now);
+  skip_.at(now);
+  skip_.places = std::max(skip_.places, made.places);
+  skip_.others = std::max(skip_.others, made.others);
+  made_ = {};
 }
 
 void MemoryCallbacks::delivery_begins() {
@@ -166,34 +239,70 @@ void MemoryCallbacks::call(void* state, uint64_t pc, const GuestAccess& access, 
   running_ = false;
 }
 
-// Most often there is one callback, and it only looks and counts (callback_scan.h).
-template <MemoryCallbacks::Phase phase>
-bool MemoryCallbacks::call_directly(void* state, uint64_t pc, const GuestAccess& access, uint8_t* data) {
-  const Callback* one = registry_.only(kTypes[phase].virt);
-  if (one == nullptr || !one->direct || registry_.active(kTypes[phase].phys)) return false;
-  const uint64_t size = access.size;
-  if constexpr (phase == kBeforeLoad) CallbackRegistry::call_bare(*one, state, pc, access.address, size);
-  else CallbackRegistry::call_bare(*one, state, pc, access.address, size, data);
-  return true;
+// Calls for translated code, whose budget has paid for the whole unit; for a callback it stands as if for what is
+// complete alone.
+template <typename F>
+void MemoryCallbacks::at_count(uint64_t count, F calls) {
+  const uint64_t generation = registry_.generation();
+  const auto paid = static_cast<int64_t>(cpu_.completed() - count);
+  cpu_.budget += paid;
+  calls();
+  cpu_.budget -= paid;
+  instrumentation_.callback_done(generation);
 }
 
 template <MemoryCallbacks::Phase phase>
 void MemoryCallbacks::report(void* state, const Site& site, uint64_t address) {
   if (phase != kBeforeLoad && site.offset + site.size != site.whole) return;  // the other part fires
-  const uint64_t count = cpu_.count_limit - static_cast<uint64_t>(cpu_.budget) - site.refund;
-  if (seen(count)) [[unlikely]] return;
+  const uint64_t count = count_at(site.refund);
+  if (skip_.count == count && site.place <= skip_.places) return;
+  made_.at(count).places = site.place;
   instrumentation_.set_moment(site.pc, count);
   const uint64_t start = phase == kBeforeLoad ? address : address - site.offset;
   const GuestAccess access{start & target_.address_mask, site.whole, site.mode,
                            phase == kBeforeStore || phase == kAfterStore};
-  if (call_directly<phase>(state, site.pc, access, data_)) return;
-  // The budget has paid for the whole unit; for a callback it stands as if for what is complete alone.
-  const uint64_t generation = registry_.generation();
-  const auto paid = static_cast<int64_t>(cpu_.completed() - count);
-  cpu_.budget += paid;
-  call<phase>(state, site.pc, access, data_);
-  cpu_.budget -= paid;
-  instrumentation_.callback_done(generation);
+  at_count(count, [&] { call<phase>(state, site.pc, access, data_); });
+}
+
+// Translated code has called the filter, which lets this access through. The state is up to date, but for the count.
+void MemoryCallbacks::filter_passed(void* state, const ir::ReportCall& report, uint32_t refund, uint64_t address) noexcept {
+  const auto& call = static_cast<const DirectCall&>(report);
+  MemoryCallbacks& self = *call.owner;
+  const Callback& callback = *call.callback;
+  const uint64_t count = self.count_at(refund), pc = self.field(state, self.target_.guest_pc_offset);
+  self.instrumentation_.set_moment(pc, count);
+  self.at_count(count, [&] {
+    const uint64_t size = call.size;
+    const HostFp fp(self.cpu_.host_mxcsr);
+    self.running_ = true;
+    if (report.buffer == nullptr) {
+      self.registry_.call_one(callback, state, pc, address, size);
+    } else {
+      std::memcpy(self.data_, report.buffer, size);
+      self.registry_.call_one(callback, state, pc, address, size, self.data_);
+    }
+    self.running_ = false;
+  });
+}
+
+void MemoryCallbacks::note(void*, uint64_t site_word) noexcept {
+  const Site& site = *reinterpret_cast<const Site*>(site_word);
+  site.owner->made_.at(site.owner->count_at(site.refund)).places = site.place;
+}
+
+const ir::HelperDesc& MemoryCallbacks::note_call() {
+  static const ir::HelperDesc desc = [] {
+    ir::HelperDesc made;
+    made.name = "plugin_access_note";
+    made.function = reinterpret_cast<const void*>(&note);
+    made.params[0] = Type::I64;
+    made.reads = made.writes = ir::kNoState;
+    made.may_exit = false;
+    made.uses_budget = true;
+    made.keeps = scan_callback(made.function).keeps;
+    return made;
+  }();
+  return desc;
 }
 
 template <MemoryCallbacks::Phase phase>
@@ -246,13 +355,10 @@ const ir::HelperDesc& MemoryCallbacks::helper_of(Phase phase, bool wide) {
 
 void MemoryCallbacks::report(VcpuContext& cpu, Phase phase, const GuestAccess& access, const void* data) {
   if (!wanted(phase) || !on_) return;
-  const auto field = [&](uint32_t offset) {
-    uint64_t v = 0;
-    if (offset != kNoField) std::memcpy(&v, static_cast<const uint8_t*>(cpu.state()) + offset, sizeof v);
-    return v;
-  };
-  const uint64_t pc = field(target_.guest_pc_offset), count = instrumentation_.current_count();
-  if (seen(count)) return;
+  const uint64_t pc = field(cpu.state(), target_.guest_pc_offset), count = instrumentation_.current_count();
+  Made& made = made_.at(count);
+  made.others++;
+  if (skip_.count == count && made.others <= skip_.others) return;
   const uint64_t generation = registry_.generation();
   instrumentation_.set_moment(pc, count);
   GuestAccess masked = access;

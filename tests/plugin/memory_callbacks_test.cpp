@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "guest/x86/state.h"
@@ -135,9 +137,75 @@ class Listener {
   Report announced_;
 };
 
-// One that only counts, as most do: called without the registry's care.
+// Callbacks that translated code calls itself: none of them calls anything.
 uint64_t g_counted = 0;
 void count_only(void*, uint64_t, uint64_t, uint64_t, const uint8_t*) { g_counted++; }
+
+struct Entry {
+  bool store;
+  uint64_t pc, count, address, size;
+  uint64_t data[8];
+};
+constexpr size_t kEntries = 1 << 17;
+Entry g_log[kEntries];
+size_t g_logged = 0;
+template <bool store>
+void log_direct(x86::State* env, uint64_t pc, uint64_t address, uint64_t size, const uint8_t* data) {
+  Entry& e = g_log[g_logged++ & (kEntries - 1)];
+  e.store = store;
+  e.pc = pc;
+  e.count = env->panda_guest_pc == pc ? env->rr_guest_instr_count : ~uint64_t{0};
+  e.address = address;
+  e.size = size;
+  for (uint64_t i = 0; i < size; i++) reinterpret_cast<volatile uint8_t*>(e.data)[i] = data[i];
+}
+bool chosen(uint64_t address, uint64_t size, uint8_t first) { return ((address >> 2) + size + first) % 3 == 0; }
+bool filter(void*, void*, uint64_t, uint64_t address, uint64_t size, const uint8_t* data) {
+  return chosen(address, size, data[0]);
+}
+
+// A machine with the callbacks of one plugin.
+class Machine {
+  Plugin plugin_{.name = "direct", .path = "", .handle = this};
+
+ public:
+  Machine(const std::string& program, BackendKind kind) : machine(program, kind) {
+    auto made = PluginHost::create(
+        {.engine = &machine.engine(), .arch = "x86_64", .executable_dir = "", .library_dir = "", .hooks = {}});
+    EXPECT_TRUE(made.has_value());
+    host = std::move(*made);
+    host->instrumentation().memory().set_on(true);
+  }
+  template <typename F>
+  void add(unsigned type, F* function) {
+    host->registry().add(type, {.plugin = &plugin_, .function = reinterpret_cast<void*>(function)});
+  }
+  template <typename F>
+  void add_with(unsigned type, F* function, void* context, const void* with_filter = nullptr) {
+    auto* const f = reinterpret_cast<void*>(function);
+    host->registry().add(type, {.plugin = &plugin_, .function = f, .context = context, .with_context = true});
+    if (with_filter == nullptr) return;
+    EXPECT_TRUE(host->registry().set_filter(type, &plugin_, f, context, with_filter));
+  }
+  bool remove(unsigned type, void* function, void* context) {
+    return host->registry().remove(type, &plugin_, function, context, true);
+  }
+  [[nodiscard]] bool direct(unsigned type) const {
+    return std::ranges::all_of(host->registry().emitted(type), [](const Callback* c) { return c->direct; });
+  }
+
+  GuestMachine machine;
+  std::unique_ptr<PluginHost> host;
+  std::vector<Report> reports;
+};
+
+template <bool store>
+void report_chosen(Machine* self, x86::State* env, uint64_t pc, uint64_t address, uint64_t size, const uint8_t* data) {
+  if (!chosen(address, size, data[0])) return;
+  EXPECT_EQ(env->panda_guest_pc, pc);
+  EXPECT_EQ(self->host->instrumentation().current_count(), env->rr_guest_instr_count);
+  self->reports.push_back({store, false, true, pc, env->rr_guest_instr_count, address, {data, data + size}, size});
+}
 
 class MemoryCallbacksTest : public testing::TestWithParam<BackendKind> {};
 
@@ -228,21 +296,42 @@ TEST_P(MemoryCallbacksTest, ACallbackThatOnlyCountsIsCalledAsOften) {
   l.run_to_end();
   uint64_t expected = 0;
   for (const Report& r : l.reports) expected += r.after && !r.physical ? 1 : 0;
-  GuestMachine machine("accesses", GetParam());
-  auto host = PluginHost::create(
-      {.engine = &machine.engine(), .arch = "x86_64", .executable_dir = "", .library_dir = "", .hooks = {}});
-  ASSERT_TRUE(host.has_value());
-  Plugin plugin{.name = "counter", .path = "", .handle = &machine};
+  Machine m("accesses", GetParam());
   for (const unsigned type : {PANDA_CB_VIRT_MEM_AFTER_READ, PANDA_CB_VIRT_MEM_AFTER_WRITE}) {
-    (*host)->registry().add(type, {.plugin = &plugin, .function = reinterpret_cast<void*>(&count_only)});
-    ASSERT_NE((*host)->registry().only(type), nullptr);
-    EXPECT_TRUE((*host)->registry().only(type)->direct);
+    m.add(type, &count_only);
+    ASSERT_EQ(m.host->registry().emitted(type).size(), 1u);
+    EXPECT_TRUE(m.direct(type));
   }
-  (*host)->instrumentation().memory().set_on(true);
   g_counted = 0;
-  machine.run();
+  m.machine.run();
   EXPECT_EQ(g_counted, expected);
-  host->reset();
+}
+
+// One that is called by translated code, beside one that takes itself away in its third call.
+struct Leaver {
+  Machine* machine;
+  unsigned calls = 0;
+  static void call(Leaver* self, void*, uint64_t, uint64_t, uint64_t, const uint8_t*) {
+    if (++self->calls != 3) return;
+    EXPECT_TRUE(self->machine->remove(PANDA_CB_VIRT_MEM_AFTER_READ, reinterpret_cast<void*>(&Leaver::call), self));
+  }
+};
+
+TEST_P(MemoryCallbacksTest, OneMayLeaveInItsOwnCall) {
+  Machine alone("accesses", GetParam());
+  alone.add(PANDA_CB_VIRT_MEM_AFTER_READ, &count_only);
+  g_counted = 0;
+  alone.machine.run();
+  const uint64_t expected = std::exchange(g_counted, 0);
+  alone.host.reset();
+  Machine m("accesses", GetParam());
+  Leaver leaver{&m};
+  m.add(PANDA_CB_VIRT_MEM_AFTER_READ, &count_only);
+  m.add_with(PANDA_CB_VIRT_MEM_AFTER_READ, &Leaver::call, &leaver);
+  m.machine.run();
+  EXPECT_EQ(leaver.calls, 3u);
+  EXPECT_EQ(g_counted, expected);
+  EXPECT_TRUE(m.direct(PANDA_CB_VIRT_MEM_AFTER_READ));
 }
 
 TEST_P(MemoryCallbacksTest, NothingFiresWhileTheyAreOff) {
@@ -314,6 +403,68 @@ TEST_P(ProgramTest, NoWriteIsMissedAndBackEndsTellTheSame) {
     }
   }
 }
+
+std::vector<Report> after_virtual(const Listener& l) {
+  std::vector<Report> out;
+  for (const Report& r : l.reports) {
+    if (r.after && !r.physical) out.push_back(r);
+  }
+  return out;
+}
+
+std::string text_of(const std::vector<Report>& reports, size_t i) {
+  return i < reports.size() ? fmt::format("{} at {:x}, count {}", text_of(reports[i]), reports[i].pc, reports[i].count)
+                            : "nothing";
+}
+
+void expect_same(const std::vector<Report>& expected, const std::vector<Report>& got) {
+  for (size_t i = 0; i < std::max(expected.size(), got.size()); i++) {
+    if (i < expected.size() && i < got.size() && expected[i] == got[i]) continue;
+    FAIL() << i << ": " << text_of(expected, i) << ", and " << text_of(got, i);
+  }
+}
+
+#ifndef __SANITIZE_ADDRESS__  // whose checks call out of everything
+TEST_P(ProgramTest, DirectCallsAndFiltersTellTheSame) {
+  GuestMachine bare(GetParam(), BackendKind::Jit);
+  bare.run();
+  Listener listener(GetParam(), BackendKind::Jit);
+  listener.run_to_end();
+  const std::vector<Report> expected = after_virtual(listener);
+  std::vector<Report> expected_chosen;
+  for (const Report& r : expected) {
+    if (chosen(r.address, r.size, r.data[0])) expected_chosen.push_back(r);
+  }
+  ASSERT_LT(expected.size(), kEntries);
+  for (const BackendKind kind : {BackendKind::Interpreter, BackendKind::Jit}) {
+    Machine direct(GetParam(), kind);
+    direct.add(PANDA_CB_VIRT_MEM_AFTER_READ, &log_direct<false>);
+    direct.add(PANDA_CB_VIRT_MEM_AFTER_WRITE, &log_direct<true>);
+    EXPECT_TRUE(direct.direct(PANDA_CB_VIRT_MEM_AFTER_READ) && direct.direct(PANDA_CB_VIRT_MEM_AFTER_WRITE));
+    g_logged = 0;
+    direct.machine.run();
+    std::vector<Report> got;
+    for (size_t i = 0; i < g_logged; i++) {
+      const Entry& e = g_log[i];
+      const auto* const data = reinterpret_cast<const uint8_t*>(e.data);
+      got.push_back({e.store, false, true, e.pc, e.count, e.address, {data, data + e.size}, e.size});
+    }
+    expect_same(expected, got);
+    EXPECT_EQ(direct.machine.cpu_state(), bare.cpu_state());
+    direct.host.reset();
+
+    Machine filtered(GetParam(), kind);
+    const auto* const with = reinterpret_cast<const void*>(&filter);
+    filtered.add_with(PANDA_CB_VIRT_MEM_AFTER_READ, &report_chosen<false>, &filtered, with);
+    filtered.add_with(PANDA_CB_VIRT_MEM_AFTER_WRITE, &report_chosen<true>, &filtered, with);
+    EXPECT_TRUE(filtered.direct(PANDA_CB_VIRT_MEM_AFTER_READ) && filtered.direct(PANDA_CB_VIRT_MEM_AFTER_WRITE));
+    filtered.machine.run();
+    expect_same(expected_chosen, filtered.reports);
+    EXPECT_EQ(filtered.machine.cpu_state(), bare.cpu_state());
+    EXPECT_TRUE(filtered.machine.ram() == bare.ram());
+  }
+}
+#endif
 
 INSTANTIATE_TEST_SUITE_P(X86, ProgramTest,
                          testing::Values("accesses", "avx", "debug", "faults", "fpu", "long", "random", "rings",

@@ -2,6 +2,7 @@
 #include <xmmintrin.h>
 
 #include "backend/interp/step.h"
+#include "ir/report_call.h"
 #include "memory/access.h"
 
 namespace panda::interp {
@@ -71,6 +72,11 @@ uint64_t invoke(const ir::HelperDesc& helper, void* state, const Frame& f, const
   using Function = uint64_t (*)(void*, uint64_t, uint64_t, uint64_t, uint64_t);
   uint64_t v[4] = {};
   for (unsigned k = 0; k < s.nargs; k++) v[k] = f.arg(s, k);
+  if (const ir::ReportCall* report = ir::as_report(helper); report != nullptr && report->buffer != nullptr) {
+    const Reg value = f.reg(s, s.nargs - 1u);
+    std::memcpy(report->buffer, &value, ir::size_bytes(helper.params[s.nargs - 1u]));
+    v[s.nargs - 1u] = reinterpret_cast<uint64_t>(report->buffer);
+  }
   const void* const address = helper.indirect ? *static_cast<const void* const*>(helper.function) : helper.function;
   const auto function = reinterpret_cast<uintptr_t>(address);
   if (helper.has_context) {
@@ -101,6 +107,10 @@ void call(Frame& f, const Step& s) noexcept {
   } else {
     f.leave_guest_fp();
     result = invoke(helper, f.state, f, s);
+  }
+  if (const ir::ReportCall* report = ir::as_report(helper);
+      report != nullptr && report->then != nullptr && (result & 0xff) != 0) {
+    report->then(f.state, *report, f.program->insns[f.insn].refund, f.arg(s, 1));
   }
   if (helper.may_exit && f.cpu->exit_request != 0) return f.leave(exec::Exit::Request, f.insn);
   if (s.type != ir::Type::Void) f.define(s, result);

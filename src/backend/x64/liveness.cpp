@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "ir/report_call.h"
 
 namespace panda::x64 {
 
@@ -156,8 +157,11 @@ void Liveness::run(const ir::Unit& unit, const ir::Block& block, const AccessGro
     } else if (in.op == Op::exit_if) {
       ways_out++;
     } else if (in.op == Op::call) {
-      if (reinterpret_cast<const ir::HelperDesc*>(in.imm)->keeps == 0) next_call = i;
-      forget_touched(*reinterpret_cast<const ir::HelperDesc*>(in.imm), slots);
+      const auto& helper = *reinterpret_cast<const ir::HelperDesc*>(in.imm);
+      if (helper.keeps == 0) next_call = i;
+      forget_touched(helper, slots);
+      const ir::ReportCall* const report = ir::as_report(helper);
+      if (report != nullptr && report->then != nullptr) faults_.push_back(i);
     } else if (const uint32_t until = deferred_until(unit, in, i, values); until != 0) {
       v.deferred = true;
       position = until;

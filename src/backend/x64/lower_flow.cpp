@@ -3,7 +3,9 @@
 
 #include "backend/x64/call_clobbers.h"
 #include "backend/x64/lower.h"
+#include "backend/x64/report_stub.h"
 #include "base/check.h"
+#include "ir/report_call.h"
 
 namespace panda::x64 {
 
@@ -307,10 +309,24 @@ void Lowering::move_arguments(const Inst& in, const ir::HelperDesc& desc) {
   const unsigned first = desc.has_context ? 2 : 1;
   const int* const kTo = kParameterRegs + first;
   const auto ignored = [&](unsigned i) { return (desc.ignores >> (first + i) & 1) != 0; };
+  const ir::ReportCall* const report = ir::as_report(desc);
+  void* const buffer = report != nullptr ? report->buffer : nullptr;
+  const auto store_in_buffer = [&](ir::ValueId v) {
+    const Type t = ra_.type(v);
+    int32_t imm = 0;
+    const bool is_imm = ra_.is_imm32(v, &imm) && ra_.reg_of(v) < 0;
+    const int data = is_imm ? kConstantReg : ra_.use(v);
+    const int at = ra_.scratch();
+    load_constant(at, reinterpret_cast<uint64_t>(buffer));
+    emit_store(t, data, is_imm ? static_cast<uint64_t>(int64_t{imm}) & ir::mask_of(t) : 0, reg64(at));
+  };
   int from[4];
   uint64_t constant[4] = {};
   for (unsigned i = 0; i < in.nargs; i++) {
-    const bool is_const = ra_.is_const(in.args[i], &constant[i]);
+    const bool stored = buffer != nullptr && i + 1 == in.nargs;
+    const bool is_const = stored || ra_.is_const(in.args[i], &constant[i]);
+    if (stored) constant[i] = reinterpret_cast<uint64_t>(buffer);
+    if (stored && !ignored(i)) store_in_buffer(in.args[i]);
     from[i] = is_const || ignored(i) ? -1 : ra_.use(in.args[i]);
     if (from[i] < 0) ra_.touch(in.args[i]);
   }
@@ -363,6 +379,12 @@ void Lowering::lower_call(const Inst& in) {
   const bool looks = desc.reads.end != 0 || desc.writes.end != 0;
   if (desc.keeps == 0 || looks) x87_flush();  // what keeps registers leaves the x87 alone
   ra_.sync_for_call(desc);
+  const ir::ReportCall* const report = ir::as_report(desc);
+  const bool filters = report != nullptr && report->then != nullptr;
+  if (filters) {
+    constexpr int kAt = kSaveArea + static_cast<int>(offsetof(SaveArea, address));
+    c_.mov(c_.qword[c_.rsp + kAt], reg64(ra_.use(in.args[1])));
+  }
   move_arguments(in, desc);
   const unsigned state = desc.has_context ? 1 : 0;
   if ((desc.ignores >> state & 1) == 0) c_.mov(reg64(kParameterRegs[state]), c_.rbp);
@@ -387,6 +409,13 @@ void Lowering::lower_call(const Inst& in) {
   if (desc.may_exit) {
     c_.cmp(c_.dword[c_.rbp + PANDA_CONTEXT(exit_request)], 0);
     cold_stubs_.push_back({Exit::Request, c_.jcc_forward(Cc::Ne), current_insn_, 0});
+  }
+  if (filters) {
+    slow_stub(in, 0, kFrameAddress, kConstantReg, reinterpret_cast<uint64_t>(report));
+    slow_stubs_.back().header.is_store = kCallsThen;
+    c_.test(c_.al, c_.al);
+    slow_stubs_.back().jumps[0] = c_.jcc_forward(Cc::Ne);
+    slow_stubs_.back().resume = c_.here();
   }
   if (in.type != Type::Void) {
     ra_.fixed(0);

@@ -5,9 +5,12 @@
 #include <cstring>
 
 #include "backend/x64/frame.h"
+#include "backend/x64/report_stub.h"
 #include "base/check.h"
 #include "base/types.h"
+#include "exec/translation_unit.h"
 #include "ir/fold.h"
+#include "ir/report_call.h"
 #include "memory/access.h"
 #include "memory/guest_memory.h"
 
@@ -101,6 +104,12 @@ extern "C" uint32_t panda_x64_slow_access(void* state, const uint8_t* resume, Sa
   VcpuContext& cpu = VcpuContext::of(state);
   const SlowHeader h = write_dirty_slots(state, resume, *save);
   const uint64_t address = h.address == kFrameAddress ? save->address : save->gpr[h.address];
+  if (h.is_store == kCallsThen) {
+    const auto& call = *reinterpret_cast<const ir::ReportCall*>(h.constant);
+    call.then(state, call, h.unit->insns[h.insn].refund, address);
+    for (unsigned m = h.pointers; m != 0; m &= m - 1) save->gpr[std::countr_zero(m)] = 0;
+    return 0;
+  }
   const uint64_t fills = cpu.memory->fills();
   if (h.is_store != 0) {
     uint64_t value = h.constant;

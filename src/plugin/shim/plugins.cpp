@@ -49,6 +49,10 @@ void panda_unregister_callback_with_context(void* plugin, panda_cb_type type, pa
 bool panda_is_callback_enabled(void* plugin, panda_cb_type type, panda_cb cb) {
   return api::is_callback_enabled(plugin, type, function_of(cb));
 }
+bool panda_filter_callback(void* plugin, panda_cb_type type, panda_cb_with_context cb, void* context,
+                           bool (*filter)(void*, CPUState*, target_ptr_t, target_ptr_t, size_t, uint8_t*)) {
+  return api::filter_callback(plugin, type, function_of(cb), context, reinterpret_cast<const void*>(filter));
+}
 uint64_t* panda_inline_counter(void* plugin, panda_cb_type what) { return api::add_counter(plugin, what); }
 void panda_remove_inline_counter(void* plugin, uint64_t* counter) { api::remove_counter(plugin, counter); }
 void panda_register_callback_helper(void* plugin, panda_cb_type type, panda_cb* cb) {
