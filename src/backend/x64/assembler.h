@@ -85,6 +85,9 @@ class Assembler : public Xbyak::CodeGenerator {
   }
 };
 
+// The TLB entry of the address, as distance from the first one.
+void tlb_index(Assembler& c, int to, int address);
+
 [[nodiscard]] inline Xbyak::Reg8 reg8(int r) { return Xbyak::Reg8(r, r >= 4 && r < 8); }
 [[nodiscard]] inline Xbyak::Reg16 reg16(int r) { return Xbyak::Reg16(r); }
 [[nodiscard]] inline Xbyak::Reg32 reg32(int r) { return Xbyak::Reg32(r); }

@@ -52,8 +52,9 @@ struct SaveArea {
   alignas(16) uint8_t xmm[16][16];
   uint64_t exit_code;  // pack_exit() of a slow path that leaves the unit
   uint64_t exit_unit;
-  uint64_t borrowed[2];  // registers in use that the out-of-line access of a group's member needed
-  uint64_t address;      // kFrameAddress
+  uint64_t borrowed;  // of an out-of-line access of a group's member: what was in its register of kLookupGprs
+  uint64_t entry;     // and in kLookupEntry
+  uint64_t address;   // kFrameAddress
   // Of a stub whose access has to do with the x87 (slow_x87.cpp).
   X87Access x87_access;
   alignas(16) uint8_t x87[112];  // FNSAVE
@@ -75,6 +76,15 @@ static_assert(kFrameBytes % 16 == 0);
 // Displacement of a VcpuContext field from the guest state.
 #define PANDA_CONTEXT(field) \
   (static_cast<int>(offsetof(::panda::VcpuContext, field)) - static_cast<int>(sizeof(::panda::VcpuContext)))
+
+// Displacement of a field of a TLB's first entry from the guest state.
+[[nodiscard]] constexpr int tlb_field(unsigned mode, size_t field) {
+  return PANDA_CONTEXT(tlb) + static_cast<int>(mode * sizeof(TlbTable) + field);
+}
+
+// A lookup thunk takes an address in one of the first, and needs the other besides.
+inline constexpr uint32_t kLookupGprs = 0x47;  // rax rcx rdx rsi
+inline constexpr int kLookupEntry = 7;         // rdi
 
 inline constexpr uint8_t kConstantReg = 0xff;
 inline constexpr uint8_t kFrameAddress = 0xfd;  // SlowHeader::address: in SaveArea::address

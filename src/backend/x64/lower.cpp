@@ -16,6 +16,7 @@ Assembler::Offset Lowering::run(const ir::Unit& unit, exec::TranslationUnit& han
   slow_stubs_.clear();
   cold_accesses_.clear();
   dirty_.clear();
+  dirty_constants_.clear();
   tokens_.clear();
   cold_stubs_.clear();
   tail_jumps_.clear();

@@ -30,6 +30,9 @@ struct Thunks {
   Assembler::Offset slow = 0;       // soft-TLB miss while no vector register is live
   Assembler::Offset slow_xmm = 0;
   Assembler::Offset slow_x87 = 0;   // while values lie on the x87 stack, and for its own accesses
+  // A guest address becomes the host's: by MMU mode, whether it is written, log2 of the size, and register.
+  static constexpr unsigned kSizes = 5;
+  Assembler::Offset lookup[kMmuModes][2][kSizes][8] = {};
 };
 
 class Lowering {
@@ -58,6 +61,7 @@ class Lowering {
     Assembler::Offset resume;
     SlowHeader header;
     uint32_t first_dirty;
+    uint32_t first_constant;
     uint32_t first_token;
     bool xmm;
     bool x87;  // with x87_access
@@ -72,8 +76,8 @@ class Lowering {
     int64_t displacement;  // from the root; of a first member from the range's beginning
     uint64_t constant;
     int pointer, data;
-    int address, entry;  // scratch registers
-    bool saves_address, saves_entry;
+    int address;  // of kLookupGprs
+    bool saves_address;
     bool first, narrow;
   };
   struct ColdStub {
@@ -119,15 +123,11 @@ class Lowering {
   // --- memory
   void tlb_lookup(const ir::MemInfo& info, unsigned size, bool write, ir::ValueId address_value, int address, int t1,
                   int t2);
-  void tlb_index(int to, int address);
-  // Displacement of a field of a TLB's first entry from the guest state.
-  [[nodiscard]] static constexpr int tlb_field(const ir::MemInfo& info, size_t field) {
-    return PANDA_CONTEXT(tlb) + static_cast<int>(info.mode * sizeof(TlbTable) + field);
-  }
   unsigned emit_load(ir::Type t, int d, const Xbyak::RegExp& at);  // returns where the result's zero bits begin
   void emit_store(ir::Type t, int data, uint64_t constant, const Xbyak::RegExp& at);
   int lone_address(const Inst& in, AccessGroup* group);
   void slow_stub(const Inst& in, unsigned size, int address, int data, uint64_t constant);
+  void add_dirty(SlowStub& stub, const DirtySlot& slot);
   void emit_slow_stubs();
   // Several accesses with one check (lower_group.cpp).
   [[nodiscard]] bool shares_check(const AccessGroup& group) const;
@@ -217,7 +217,9 @@ class Lowering {
   AccessGroups groups_;
   std::vector<SlowStub> slow_stubs_;
   std::vector<ColdAccess> cold_accesses_;
-  std::vector<RegAlloc::Binding> dirty_;
+  // What the stubs' descriptions are made of.
+  std::vector<DirtySlot> dirty_;
+  std::vector<uint64_t> dirty_constants_;
   std::vector<LazyToken> tokens_;
   std::vector<ColdStub> cold_stubs_;
   std::vector<Assembler::Offset> tail_jumps_;

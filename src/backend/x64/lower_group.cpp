@@ -1,4 +1,6 @@
 // Accesses that share one TLB check (access_groups.h): the check, and out of line each access by itself.
+#include <bit>
+
 #include "backend/x64/lower.h"
 
 namespace panda::x64 {
@@ -30,16 +32,14 @@ Xbyak::RegExp Lowering::begin_shared(const Inst& in, AccessGroup& group, int dat
   cold.constant = constant;
   cold.displacement = groups_.displacement(index_);
   cold.narrow = group.narrow;
+  // Registers that the out-of-line access must leave alone, and that nobody needs there.
+  uint32_t taken = 0, spare = 0;
+  if (data < 16) (into_gpr ? spare : taken) |= 1u << data;
   int p = ra_.pointer(number);
   if (p >= 0) {
     ra_.touch(group.root);
     cold.root = ra_.location(group.root);
-    // Registers that are free here, or else borrowed out of line. A load's own result is free.
-    uint32_t taken = 1u << p;
-    if (data < 16) taken |= 1u << data;
     if (cold.root.reg >= 0) taken |= 1u << cold.root.reg;
-    cold.address = into_gpr ? data : ra_.cold_scratch(taken, &cold.saves_address);
-    cold.entry = ra_.cold_scratch(taken | 1u << cold.address, &cold.saves_entry);
     slow_stub(in, ir::size_bytes(in.type), kFrameAddress, data, constant);
     c_.test(reg64(p), reg64(p));
     cold.jump = c_.jcc_forward(Cc::E);
@@ -47,19 +47,22 @@ Xbyak::RegExp Lowering::begin_shared(const Inst& in, AccessGroup& group, int dat
     const int root = ra_.use(group.root);
     p = ra_.new_pointer(number);
     cold.first = true;
-    cold.entry = ra_.scratch();
-    cold.address = into_gpr ? data : ra_.scratch();
+    const int entry = ra_.scratch();
+    const int last = into_gpr ? data : ra_.scratch();
+    spare |= 1u << entry | 1u << last;
     cold.displacement = offset;
     slow_stub(in, ir::size_bytes(in.type), kFrameAddress, data, constant);
     const size_t tag = group.write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag);
     add_displacement(p, root, group.first, group.narrow);
-    tlb_index(cold.entry, p);
-    c_.lea(reg64(cold.address), c_.ptr[reg64(p) + static_cast<int>(group.span - 1)]);
-    c_.and_(reg64(cold.address), 0xfffff000);
-    c_.cmp(reg64(cold.address), c_.qword[c_.rbp + reg64(cold.entry) + tlb_field(info, tag)]);
+    tlb_index(c_, entry, p);
+    c_.lea(reg64(last), c_.ptr[reg64(p) + static_cast<int>(group.span - 1)]);
+    c_.and_(reg64(last), 0xfffff000);
+    c_.cmp(reg64(last), c_.qword[c_.rbp + reg64(entry) + tlb_field(info.mode, tag)]);
     cold.jump = c_.jcc_forward(Cc::Ne);
-    c_.add(reg64(p), c_.qword[c_.rbp + reg64(cold.entry) + tlb_field(info, offsetof(TlbEntry, addend))]);
+    c_.add(reg64(p), c_.qword[c_.rbp + reg64(entry) + tlb_field(info.mode, offsetof(TlbEntry, addend))]);
   }
+  taken |= 1u << p;
+  cold.address = ra_.cold_scratch(taken, spare & ~taken, &cold.saves_address);
   cold.pointer = p;
   cold.slow_stub = static_cast<uint32_t>(slow_stubs_.size() - 1);
   SlowHeader& header = slow_stubs_.back().header;
@@ -77,22 +80,18 @@ void Lowering::end_shared(AccessGroup& group) {
   if (group.last == index_) ra_.drop_pointer(cold_accesses_.back().pointer);
 }
 
-// The access without the pointer: its own lookup, and behind that the slow stub, for which all
+// The access without the pointer: by a lookup thunk, and behind that the slow stub, for which all
 // registers are as in the hot code and the address is in the frame.
 void Lowering::emit_cold_accesses() {
-  const auto frame = [this](size_t field) {
-    return c_.qword[c_.rsp + (kSaveArea + static_cast<int>(field))];
-  };
+  const Xbyak::Address borrowed = c_.qword[c_.rsp + (kSaveArea + static_cast<int>(offsetof(SaveArea, borrowed)))];
   for (const ColdAccess& cold : cold_accesses_) {
     SlowStub& stub = slow_stubs_[cold.slow_stub];
     const Inst& in = unit_->insts[cold.op];
     const ir::MemInfo info = ir::MemInfo::unpack(in.imm);
     const bool is_load = in.op == ir::Op::load;
-    const bool write = !is_load || info.for_write;
-    const int address = cold.address, entry = cold.entry;
+    const int address = cold.address;
     c_.patch(cold.jump, c_.here());
-    if (cold.saves_address) c_.mov(frame(offsetof(SaveArea, borrowed)), reg64(address));
-    if (cold.saves_entry) c_.mov(frame(offsetof(SaveArea, borrowed) + 8), reg64(entry));
+    if (cold.saves_address) c_.mov(borrowed, reg64(address));
     if (cold.first) {  // the pointer is the range's guest address as yet
       add_displacement(address, cold.pointer, cold.displacement, cold.narrow);
       c_.xor_(reg32(cold.pointer), reg32(cold.pointer));
@@ -103,33 +102,16 @@ void Lowering::emit_cold_accesses() {
       cold.narrow ? c_.mov(reg32(address), c_.dword[at]) : c_.mov(reg64(address), c_.qword[at]);
       if (cold.displacement != 0) add_displacement(address, address, cold.displacement, cold.narrow);
     }
-    c_.mov(frame(offsetof(SaveArea, address)), reg64(address));
-    tlb_index(entry, address);
-    const size_t tag = write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag);
-    c_.lea(reg64(address), c_.ptr[reg64(address) + static_cast<int>(ir::size_bytes(in.type) - 1)]);
-    c_.and_(reg64(address), 0xfffff000);
-    c_.cmp(reg64(address), c_.qword[c_.rbp + reg64(entry) + tlb_field(info, tag)]);
-    const Assembler::Offset miss = c_.jcc_forward(Cc::Ne);
-    c_.mov(reg64(address), frame(offsetof(SaveArea, address)));
-    c_.add(reg64(address), c_.qword[c_.rbp + reg64(entry) + tlb_field(info, offsetof(TlbEntry, addend))]);
+    const auto size = static_cast<unsigned>(std::countr_zero(ir::size_bytes(in.type)));
+    c_.call_offset(thunks_.lookup[info.mode][!is_load || info.for_write][size][address]);
+    stub.jumps[0] = c_.jcc_forward(Cc::Ne);
     if (is_load) {
       emit_load(in.type, cold.data, reg64(address));
     } else {
       emit_store(in.type, cold.data, cold.constant, reg64(address));
     }
-    const auto restore = [&] {
-      if (cold.saves_address) c_.mov(reg64(address), frame(offsetof(SaveArea, borrowed)));
-      if (cold.saves_entry) c_.mov(reg64(entry), frame(offsetof(SaveArea, borrowed) + 8));
-    };
-    restore();
+    if (cold.saves_address) c_.mov(reg64(address), borrowed);
     c_.patch(c_.jmp_forward(), stub.resume);
-    if (!cold.saves_address && !cold.saves_entry) {
-      stub.jumps[0] = miss;
-      continue;
-    }
-    c_.patch(miss, c_.here());
-    restore();
-    stub.jumps[0] = c_.jmp_forward();
   }
 }
 

@@ -9,15 +9,15 @@ namespace panda::x64 {
 
 using ir::Type;
 
-void Lowering::tlb_index(int to, int address) {
+void tlb_index(Assembler& c, int to, int address) {
   constexpr unsigned kShift = 12 - kTlbEntryBits;
-  if (c_.features.bmi2) {
-    c_.rorx(reg64(to), reg64(address), kShift);  // what is rotated in at the top is masked away
+  if (c.features.bmi2) {
+    c.rorx(reg64(to), reg64(address), kShift);  // what is rotated in at the top is masked away
   } else {
-    c_.mov(reg64(to), reg64(address));
-    c_.shr(reg64(to), static_cast<int>(kShift));
+    c.mov(reg64(to), reg64(address));
+    c.shr(reg64(to), static_cast<int>(kShift));
   }
-  c_.and_(reg32(to), static_cast<uint32_t>(kTlbIndexMask));
+  c.and_(reg32(to), static_cast<uint32_t>(kTlbIndexMask));
 }
 
 // Leaves the entry's addend in t1 and has jumped to the slow stub where the tag does not match.
@@ -32,7 +32,7 @@ void Lowering::tlb_lookup(const ir::MemInfo& info, unsigned size, bool write, ir
   if (uint64_t k; ra_.is_const(address_value, &k) && k % kPageSize + size <= kPageSize) {
     const auto entry = static_cast<int>(TlbTable::offset_of(k));
     const uint64_t page = k & kPageMask;
-    const Xbyak::Address tag = c_.qword[c_.rbp + (tlb_field(info, tag_field) + entry)];
+    const Xbyak::Address tag = c_.qword[c_.rbp + (tlb_field(info.mode, tag_field) + entry)];
     if (static_cast<int64_t>(page) == static_cast<int32_t>(page)) {
       c_.cmp(tag, static_cast<uint32_t>(page));
     } else {
@@ -40,19 +40,19 @@ void Lowering::tlb_lookup(const ir::MemInfo& info, unsigned size, bool write, ir
       c_.cmp(reg64(t2), tag);
     }
     stub.jumps[0] = c_.jcc_forward(Cc::Ne);
-    c_.mov(reg64(t1), c_.qword[c_.rbp + (tlb_field(info, offsetof(TlbEntry, addend)) + entry)]);
+    c_.mov(reg64(t1), c_.qword[c_.rbp + (tlb_field(info.mode, offsetof(TlbEntry, addend)) + entry)]);
     return;
   }
-  tlb_index(t1, address);
+  tlb_index(c_, t1, address);
   if (size == 1) {
     c_.mov(reg64(t2), reg64(address));
   } else {
     c_.lea(reg64(t2), c_.ptr[reg64(address) + static_cast<int>(size - 1)]);
   }
   c_.and_(reg64(t2), 0xfffff000);
-  c_.cmp(reg64(t2), c_.qword[c_.rbp + reg64(t1) + tlb_field(info, tag_field)]);
+  c_.cmp(reg64(t2), c_.qword[c_.rbp + reg64(t1) + tlb_field(info.mode, tag_field)]);
   stub.jumps[0] = c_.jcc_forward(Cc::Ne);
-  c_.mov(reg64(t1), c_.qword[c_.rbp + reg64(t1) + tlb_field(info, offsetof(TlbEntry, addend))]);
+  c_.mov(reg64(t1), c_.qword[c_.rbp + reg64(t1) + tlb_field(info.mode, offsetof(TlbEntry, addend))]);
 }
 
 void Lowering::slow_stub(const Inst& in, unsigned size, int address, int data, uint64_t constant) {
@@ -68,15 +68,20 @@ void Lowering::slow_stub(const Inst& in, unsigned size, int address, int data, u
   stub.header.pointers = static_cast<uint16_t>(ra_.pointers());
   stub.header.pointer = kNoPointer;
   stub.first_dirty = static_cast<uint32_t>(dirty_.size());
-  stub.header.dirty = static_cast<uint16_t>(ra_.dirty_count());
+  stub.first_constant = static_cast<uint32_t>(dirty_constants_.size());
   stub.first_token = static_cast<uint32_t>(tokens_.size());
   unsigned lazy = 0;
   ra_.tell_slow_path();
   for (size_t i = 0; i < ra_.dirty_count(); i++) {
-    dirty_.push_back(ra_.dirty(i));
-    if (dirty_.back().reg < 0) stub.header.constants++;
-    if (dirty_.back().reg == kLazyReg) {
-      ra_.append_tokens(dirty_.back().value, tokens_);
+    const RegAlloc::Binding b = ra_.dirty(i);
+    if (b.reg < 0) {
+      dirty_constants_.push_back(b.constant);
+      stub.header.constants++;
+    }
+    add_dirty(stub, {b.offset, static_cast<uint8_t>(ir::size_bytes(b.type)),
+                     b.reg < 0 ? kConstantReg : static_cast<uint8_t>(b.reg)});
+    if (b.reg == kLazyReg) {
+      ra_.append_tokens(b.value, tokens_);
       tokens_.back().last = true;
       PANDA_CHECK(++lazy <= kMaxLazySlots);
     }
@@ -85,6 +90,11 @@ void Lowering::slow_stub(const Inst& in, unsigned size, int address, int data, u
   stub.xmm = ra_.any_xmm_live();
   if (x87_.active() || x87_.status_pending()) x87_slow_stub(stub);
   slow_stubs_.push_back(stub);
+}
+
+void Lowering::add_dirty(SlowStub& stub, const DirtySlot& slot) {
+  dirty_.push_back(slot);
+  stub.header.dirty++;
 }
 
 // --- the access itself
@@ -227,16 +237,9 @@ void Lowering::emit_slow_stubs() {
       c_.mov(c_.dword[c_.rsp + (kAt + 4)], words[1]);
       over = c_.jmp_forward();
     }
-    const RegAlloc::Binding* slots = dirty_.data() + stub.first_dirty;
     put(tokens_.data() + stub.first_token, stub.header.tokens * sizeof(LazyToken));
-    for (unsigned i = 0; i < stub.header.dirty; i++) {
-      if (slots[i].reg < 0) put(&slots[i].constant, sizeof slots[i].constant);
-    }
-    for (unsigned i = 0; i < stub.header.dirty; i++) {
-      const DirtySlot slot{slots[i].offset, static_cast<uint8_t>(ir::size_bytes(slots[i].type)),
-                           slots[i].reg < 0 ? kConstantReg : static_cast<uint8_t>(slots[i].reg)};
-      put(&slot, sizeof slot);
-    }
+    put(dirty_constants_.data() + stub.first_constant, stub.header.constants * sizeof(uint64_t));
+    put(dirty_.data() + stub.first_dirty, stub.header.dirty * sizeof(DirtySlot));
     put(&stub.header, sizeof stub.header);
     if (stub.x87) c_.patch(over, c_.here());
     for (const Assembler::Offset jump : stub.jumps) {

@@ -54,8 +54,8 @@ void Lowering::x87_flush() {
 
 void Lowering::x87_slow_stub(SlowStub& stub) {
   for (const X87Stack::Dirty& d : x87_.dirty()) {
-    dirty_.push_back({static_cast<uint16_t>(d.offset), ir::Type::F80, kX87Reg + d.st, 0, ir::kNoValue});
-    stub.header.dirty++;
+    add_dirty(stub, {static_cast<uint16_t>(d.offset), static_cast<uint8_t>(ir::size_bytes(ir::Type::F80)),
+                     static_cast<uint8_t>(kX87Reg + d.st)});
   }
   stub.x87 = true;
   stub.x87_access.status = static_cast<uint16_t>(unit_->f80_status);

@@ -425,9 +425,9 @@ RegAlloc::Location RegAlloc::location(ValueId value) const {
   return {-1, false, slot_map_.offset(v.home)};
 }
 
-int RegAlloc::cold_scratch(uint32_t taken, bool* busy) const {
-  const uint32_t allowed = kAllocatableGprs & ~taken;
-  const uint32_t idle = allowed & free_ & ~locked_;
+int RegAlloc::cold_scratch(uint32_t taken, uint32_t spare, bool* busy) const {
+  const uint32_t allowed = kLookupGprs & ~taken;
+  const uint32_t idle = allowed & ((free_ & ~locked_) | spare);
   *busy = idle == 0;
   return std::countr_zero(idle != 0 ? idle : allowed);
 }

@@ -75,8 +75,9 @@ class RegAlloc {
     int offset;
   };
   [[nodiscard]] Location location(ir::ValueId v) const;
-  // A general register outside `taken` for out-of-line code, which must save it where it is busy.
-  int cold_scratch(uint32_t taken, bool* busy) const;
+  // One of kLookupGprs outside `taken` for out-of-line code, which must save it where it is busy: in use, and not
+  // among those of `spare`.
+  int cold_scratch(uint32_t taken, uint32_t spare, bool* busy) const;
 
   // --- guest state
   void get(ir::ValueId v, uint64_t offset);

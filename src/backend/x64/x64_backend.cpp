@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -67,6 +68,7 @@ class X64Backend final : public exec::Backend {
  private:
   void emit_thunks();
   void emit_slow_thunk(bool with_xmm, bool with_x87 = false);
+  void emit_lookup_thunk(unsigned mode, bool write, unsigned size_bytes, int reg);
   [[nodiscard]] static ExitJump exit_jump(const exec::TranslationUnit& unit, uint32_t index);
 
   CodeArea area_;
@@ -135,7 +137,43 @@ void X64Backend::emit_thunks() {
   c.align(16);
   thunks_.slow_x87 = c.here();
   emit_slow_thunk(true, true);
+  for (unsigned mode = 0; mode < kMmuModes; mode++) {
+    for (const bool write : {false, true}) {
+      for (unsigned size = 0; size < Thunks::kSizes; size++) {
+        for (uint32_t m = kLookupGprs; m != 0; m &= m - 1) {
+          const int r = std::countr_zero(m);
+          c.align(16);
+          thunks_.lookup[mode][write][size][r] = c.here();
+          emit_lookup_thunk(mode, write, 1u << size, r);
+        }
+      }
+    }
+  }
   c.align(16);
+}
+
+// The guest address in `reg` goes to SaveArea::address. Where the TLB has it: returns "equal", the host's address in
+// `reg`. Else "not equal", and `reg` is what SaveArea::borrowed says.
+void X64Backend::emit_lookup_thunk(unsigned mode, bool write, unsigned size_bytes, int reg) {
+  Assembler& c = asm_;
+  const auto frame = [&](size_t field) { return c.qword[c.rsp + (kSaveArea + 8 + static_cast<int>(field))]; };
+  const auto entry = [&](size_t field) { return c.qword[c.rbp + reg64(kLookupEntry) + tlb_field(mode, field)]; };
+  c.mov(frame(offsetof(SaveArea, address)), reg64(reg));
+  c.mov(frame(offsetof(SaveArea, entry)), reg64(kLookupEntry));
+  tlb_index(c, kLookupEntry, reg);
+  if (size_bytes > 1) c.lea(reg64(reg), c.ptr[reg64(reg) + static_cast<int>(size_bytes - 1)]);
+  c.and_(reg64(reg), 0xfffff000);
+  c.cmp(reg64(reg), entry(write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag)));
+  const Assembler::Offset miss = c.jcc_short(Cc::Ne);
+  c.mov(reg64(reg), frame(offsetof(SaveArea, address)));
+  c.mov(reg64(kLookupEntry), entry(offsetof(TlbEntry, addend)));
+  c.lea(reg64(reg), c.ptr[reg64(reg) + reg64(kLookupEntry)]);  // the flags stay
+  c.mov(reg64(kLookupEntry), frame(offsetof(SaveArea, entry)));
+  c.ret();
+  c.patch_short(miss, c.here());
+  c.mov(reg64(reg), frame(offsetof(SaveArea, borrowed)));
+  c.mov(reg64(kLookupEntry), frame(offsetof(SaveArea, entry)));
+  c.ret();
 }
 
 // Entered by a stub's call: everything is eight bytes further away from rsp.
