@@ -9,6 +9,7 @@
 #include <fstream>
 #include <mutex>
 
+#include "base/heap.h"
 #include "base/version.h"
 #include "cli/host_input.h"
 #include "cli/machine.h"
@@ -216,6 +217,7 @@ int start(int argc, char** argv) {
     }
     case Config::Info::None: break;
   }
+  use_large_heap_pages();
   return run(*config);
 }
 
