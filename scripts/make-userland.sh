@@ -26,6 +26,9 @@ mkdir -p "$2"
 out=$(cd "$2" && pwd)
 
 packages="mount gcc libc6-dev python3 libpython3.11-testsuite perl sqlite3 openssl gzip xz-utils bzip2 zstd"
+# What a machine that cannot run the architecture's programs unpacks besides, since it cannot install.
+essential="base-files bash bsdutils coreutils dash debianutils diffutils findutils grep hostname libc-bin mawk
+  ncurses-bin perl-base sed tar util-linux"
 
 # The archive's sources for bookworm as apt is configured on this machine, one line each. Of the suites only
 # the release: what is compared is computed by the same tree on both sides, and mirrors of one suite agree.
@@ -34,12 +37,19 @@ sources() {
     sed -n 's,^\([^ ]*\) bookworm main$,deb \1 bookworm main,p' | LC_ALL=C sort -u
 }
 
-# Unpacks the packages into base.tar, with their set-up scripts run.
+# Unpacks the packages into base.tar, with their set-up scripts run where this machine can run them. What the
+# battery needs of a Debian, it has without them too.
 make_base() {
   apt-config dump | grep '^Acquire::' | grep -v '^Acquire::Languages' >"$out/apt.conf" || :
   sources >"$out/sources.list"
   if [ ! -s "$out/sources.list" ]; then echo "deb http://deb.debian.org/debian bookworm main" >"$out/sources.list"; fi
-  mmdebstrap --variant=essential --architectures="$arch" --include="$(echo $packages | tr ' ' ,)" \
+  how="--variant=essential"
+  if ! arch-test -n "$arch" >/dev/null; then
+    how="--variant=extract --skip=check/qemu"
+    packages="$essential $packages"
+  fi
+  # shellcheck disable=SC2086
+  mmdebstrap $how --architectures="$arch" --include="$(echo $packages | tr ' ' ,)" \
     --aptopt="$out/apt.conf" --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
     --format=tar bookworm "$out/base.tar.new" "$out/sources.list" >"$out/mmdebstrap.log" 2>&1 || {
@@ -48,6 +58,17 @@ make_base() {
     exit 1
   }
   mv "$out/base.tar.new" "$out/base.tar"
+}
+
+# /bin and its like are links into /usr in a Debian that is installed, not in one that is unpacked.
+merge_usr() { # root
+  for d in bin sbin lib lib64; do
+    if [ ! -d "$1/$d" ] || [ -L "$1/$d" ]; then continue; fi
+    mkdir -p "$1/usr/$d"
+    cp -a "$1/$d/." "$1/usr/$d/"
+    rm -rf "${1:?}/$d"
+    ln -s "usr/$d" "$1/$d"
+  done
 }
 
 # What no item of the battery runs: package data, link-time optimisation, most of Python's tests.
@@ -69,6 +90,7 @@ fi
 rm -rf "$out/tree"
 mkdir "$out/tree"
 tar -x -C "$out/tree" --exclude='./dev/*' --no-same-owner -f "$out/base.tar"
+merge_usr "$out/tree"
 trim "$out/tree"
 mkdir -p "$out/tree/battery" "$out/tree/proc" "$out/tree/sys" "$out/tree/dev"
 cp "$battery"/* "$out/tree/battery"
