@@ -217,6 +217,51 @@ TEST_F(Tasks, RefusedSelectors) {
   expect_fault(far_call(cpu(), kNewSel | 3, 0, 4, 0x1007), kGP, kNewSel);
 }
 
+// Its handler runs on the new task's stack, with its data segments.
+TEST_F(Tasks, EntryBeyondTheCodeSegment) {
+  put_gate(kGP, kCode0, 0x6666, kTypeIntGate32, 0);
+  put_descriptor(kGdt, 10, 0, 0x3fff, 0x0040'9b00);
+  put<uint32_t>(kNew + 0x4c, 10 * 8);
+  EXPECT_FALSE(far_jump(cpu(), kNewSel, 0, 4, 0x4007));  // to 0x4444
+  EXPECT_EQ(s().exception_index, kGP);
+  s().eip = 0x4000;  // what the engine does on a fault
+  ASSERT_TRUE(deliver_pending(cpu()));
+  EXPECT_EQ(s().eip, 0x6666u);
+  EXPECT_EQ(s().tr.selector, kNewSel);
+  EXPECT_EQ(s().segs[R_DS].selector, kData0);
+  EXPECT_EQ(peek(0x7800 - 16), 0u);
+  EXPECT_EQ(peek(0x7800 - 12), 0x4444u);
+}
+
+// The stack's and the data segments' faults name the selector, the code segment's that it is not there too.
+TEST_F(Tasks, BadSegmentsOfTheNewTask) {
+  constexpr unsigned kCs = 0x4c, kSs = 0x50, kDs = 0x54, kLdt = 0x60;
+  struct Case {
+    unsigned field;
+    uint16_t selector;
+    int vector, code;
+  };
+  for (const Case& c : {Case{kCs, 0, kTS, 0}, Case{kCs, kData0, kTS, kData0}, Case{kCs, kCode0 | 3, kTS, kCode0},
+                        Case{kCs, 10 * 8, kNP, 10 * 8}, Case{kCs, 0x7f8, kTS, 0x7f8}, Case{kSs, 0, kTS, 0},
+                        Case{kSs, kCode0, kTS, kCode0}, Case{kSs, 13 * 8, kTS, 13 * 8},
+                        Case{kSs, kData0 | 1, kTS, kData0}, Case{kSs, 11 * 8, kSS, 11 * 8},
+                        Case{kDs, kTssSel, kTS, kTssSel}, Case{kDs, 12 * 8, kTS, 12 * 8},
+                        Case{kDs, kData0 | 1, kTS, kData0}, Case{kDs, 11 * 8, kNP, 11 * 8},
+                        Case{kLdt, kData0, kTS, kData0}, Case{kLdt, kData0 | 4, kTS, kData0 | 4}}) {
+    Tasks::SetUp();
+    put_descriptor(kGdt, 10, 0, 0xffff, 0x0040'1b00);  // code, not present
+    put_descriptor(kGdt, 11, 0, 0xffff, 0x0040'1300);  // data, not present
+    put_descriptor(kGdt, 12, 0, 0xffff, 0x0040'9900);  // code that cannot be read
+    put_descriptor(kGdt, 13, 0, 0xffff, 0x0040'9100);  // data that cannot be written
+    put<uint32_t>(kNew + c.field, c.selector);
+    EXPECT_FALSE(far_jump(cpu(), kNewSel, 0, 4, 0x4007));
+    const Fault f = take_fault();
+    EXPECT_EQ(f.vector, c.vector) << c.field << " " << c.selector;
+    EXPECT_EQ(f.code, c.code) << c.field << " " << c.selector;
+    EXPECT_EQ(s().tr.selector, kNewSel);
+  }
+}
+
 TEST_F(Tasks, TrapFlagOfTheTask) {
   put_gate(kDB, kCode0, 0x6666, kTypeIntGate32, 0);
   put<uint16_t>(kNew + 0x64, 1);

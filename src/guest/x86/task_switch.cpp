@@ -94,7 +94,7 @@ bool load_task_ldt(Cpu cpu, uint16_t selector) {
   return true;
 }
 
-bool load_task_code(Cpu cpu, uint16_t selector, uint32_t eip) {
+bool load_task_code(Cpu cpu, uint16_t selector) {
   const uint16_t code = selector_code(selector);
   if (is_null(selector)) return raise(cpu, kTS, code);
   Descriptor d;
@@ -104,7 +104,6 @@ bool load_task_code(Cpu cpu, uint16_t selector, uint32_t eip) {
   if (!d.present()) return raise(cpu, kNP, code);
   if (!mark_accessed(cpu, selector, d)) return false;
   set_segment(cpu, R_CS, selector, d);
-  if (eip > d.limit()) return raise(cpu, kGP, uint16_t{0});
   return true;
 }
 
@@ -136,7 +135,7 @@ bool load_task_segments(Cpu cpu, const TaskImage& t) {
   s.segs[R_SS].flags = cpl << kDescDplShift;
   update_hflags(cpu);
   Descriptor ss;
-  if (!load_task_code(cpu, t.segs[R_CS], t.eip)) return false;
+  if (!load_task_code(cpu, t.segs[R_CS])) return false;
   if (!fetch_stack_segment(cpu, t.segs[R_SS], cpl, kTS, 0, ss)) return false;
   if (!mark_accessed(cpu, t.segs[R_SS], ss)) return false;
   set_segment(cpu, R_SS, t.segs[R_SS], ss);
@@ -144,6 +143,8 @@ bool load_task_segments(Cpu cpu, const TaskImage& t) {
     if (!load_task_data(cpu, seg, t.segs[seg], cpl)) return false;
   }
   update_hflags(cpu);
+  // The last check: the handler of this one finds the task's segments.
+  if (t.eip > s.segs[R_CS].limit) return raise(cpu, kGP, uint16_t{0});
   return true;
 }
 

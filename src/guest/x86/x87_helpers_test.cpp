@@ -373,6 +373,44 @@ TEST(X87, Transcendentals) {
   approximate("fyl2xp1", HOST("fyl2xp1"), GUEST(x87::fyl2xp1(state)), 1, near1);
 }
 
+// Results by libquadmath, rounded once, where a host's CPU was seen to be one bit off.
+TEST(X87, TranscendentalsAreRoundedOnce) {
+  struct Case {
+    void (*function)(void*) noexcept;
+    Bits st0, st1, want;
+  };
+  const Case cases[] = {
+      {x87::fyl2x, {0xb93659490c58e961, 0x3fd5}, {0xd0c2f60b9d821dda, 0xc012}, {0x8742d55b5f204a26, 0x4018}},
+      {x87::fyl2x, {0xe419d128da2f0560, 0x4012}, {0xe6f5e2ee63011a47, 0x400e}, {0x8f2617650b5f29a7, 0x4013}},
+      {x87::fyl2x, {0xd508e4381741de4d, 0x403b}, {0xbee78294e0e71d14, 0xc00e}, {0xb52a41e102acfd6c, 0xc014}},
+      {x87::fyl2xp1, {0xd1f9ede11a38b572, 0xbfe9}, {0xd13da968fee896c7, 0x3ff1}, {0xf799b6a49c9438ba, 0xbfdc}},
+      {x87::fyl2xp1, {0xc23429739915cf6d, 0x3ff4}, {0xb4fa6f1867c387c5, 0xbffd}, {0xc5ff22c3c0deaa18, 0xbff3}},
+      {x87::fyl2xp1, {0xbe612ba484c20890, 0xbfdd}, {0x9689fbaf6628b47c, 0xbff3}, {0xa182fd8745830f78, 0x3fd2}},
+      {x87::f2xm1, {0xd52d1cde4ef3d9d8, 0xbffe}, {0x0000000000000000, 0x0000}, {0xe0870716233ef776, 0xbffd}},
+      {x87::f2xm1, {0xebf2087d29eb4f5c, 0xbffc}, {0x0000000000000000, 0x0000}, {0x97273cccf817064c, 0xbffc}},
+      {x87::f2xm1, {0xf1c1c1b0b3ffd085, 0x3fe7}, {0x0000000000000000, 0x0000}, {0xa792b6438e5d6743, 0x3fe7}},
+      {x87::fpatan, {0x96e659524f090e69, 0x4013}, {0x99a990e3d9b5c075, 0xbfec}, {0x8257e4b17bba1166, 0xbfd8}},
+      {x87::fpatan, {0x965c3288920b1387, 0x400a}, {0xa59d1fd8bcb57b63, 0xc00b}, {0x928458ef98e251f3, 0xbfff}},
+      {x87::fpatan, {0xbe6d1d3d5b8afb82, 0x3ff0}, {0xe08cd6f25cb15cd0, 0x3ff2}, {0xae521f5c89f190ac, 0x3fff}},
+      {x87::fsin, {0xe63bb651f748a646, 0xbffd}, {0x0000000000000000, 0x0000}, {0xde8d5c81480b8459, 0xbffd}},
+      {x87::fsin, {0xcbcc2eeee84e7362, 0x3ffa}, {0x0000000000000000, 0x0000}, {0xcbb6a8ed102c4eb3, 0x3ffa}},
+      {x87::fcos, {0xa544caca1f16804b, 0x3ffe}, {0x0000000000000000, 0x0000}, {0xcc7ae792432f470b, 0x3ffe}},
+      {x87::fcos, {0xbe8de92cf314c8ac, 0x3ffe}, {0x0000000000000000, 0x0000}, {0xbc4b76804ea258d9, 0x3ffe}},
+  };
+  for (const Case& c : cases) {
+    Machine m;
+    fpu_init(m.s());
+    for (unsigned i = 0; i < 2; i++) {
+      m.s().fpregs[i].d = {i == 0 ? c.st0.low : c.st1.low, i == 0 ? c.st0.high : c.st1.high};
+      m.s().fptags[i] = 0;
+    }
+    c.function(m.state());
+    const floatx80 found = m.s().fpregs[m.s().fpstt & 7].d;
+    EXPECT_EQ(found.low, c.want.low) << &c - cases;
+    EXPECT_EQ(found.high, c.want.high) << &c - cases;
+  }
+}
+
 TEST(Float128Functions, HoldTheirIdentities) {
   const DefaultMxcsr scope;
   std::mt19937_64 random(5);
