@@ -131,10 +131,6 @@ void forgive(const Form& form, const Encoded& code, const MachineState& before, 
     const auto vex = std::ranges::find(code.bytes, 0xc4);
     if (code.bytes.end() - vex > 2 && (vex[2] & 4) != 0) host = ours;
   }
-  // An exact half-precision result that underflows, unmasked: the host delivers it, we do not.
-  if (form.mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH && host.outcome == Outcome::FpError && (before.fx[25] & 0x08) == 0) {
-    host = ours;
-  }
   if (is_gather(form) && host.outcome != Outcome::Done) {
     take_mask(code, gather_shape(form.mnemonic).element_bytes, ours, host);
   }

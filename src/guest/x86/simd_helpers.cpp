@@ -42,14 +42,13 @@ void tiny_result(void* state, uint64_t low, uint64_t high, uint32_t lane) noexce
   Cpu cpu(state);
   constexpr uint32_t kUnderflow = 0x10;
   if ((cpu.s().mxcsr & kUnderflow << 7) != 0) return;
+  const unsigned bits = lane * 8, fraction_bits = lane == 8 ? 52 : lane == 4 ? 23 : 10;
   bool tiny = false;
   for (const uint64_t half : {low, high}) {
-    if (lane == 8) {
-      const uint64_t magnitude = half << 1 >> 1;
-      tiny |= magnitude != 0 && magnitude >> 52 == 0;
-      continue;
+    for (unsigned at = 0; at < 64; at += bits) {
+      const uint64_t magnitude = half >> at & ((uint64_t{1} << (bits - 1)) - 1);
+      tiny |= magnitude != 0 && magnitude >> fraction_bits == 0;
     }
-    for (const uint64_t one : {half & 0x7fffffff, half >> 32 & 0x7fffffff}) tiny |= one != 0 && one >> 23 == 0;
   }
   if (tiny) cpu.context().guest_mxcsr |= kUnderflow;
 }

@@ -46,6 +46,8 @@ constexpr Type underflowing(Op op) {
     case Op::vadd_f64: case Op::vsub_f64: case Op::vmul_f64: case Op::vdiv_f64: case Op::vaddsub_f64:
     case Op::vhadd_f64: case Op::vhsub_f64: case Op::vdp_f64: case Op::vfma_f64:
       return Type::F64;
+    case Op::vcvt_f32_f16:
+      return Type::I16;  // half precision
     default:
       return Type::Void;
   }
