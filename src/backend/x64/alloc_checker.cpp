@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 #include "ir/printer.h"
 
@@ -101,6 +102,23 @@ void AllocChecker::slow_path(std::span<const SlowBinding> bindings) {
   }
 }
 
+// From the second round on, memory is behind with what the loop sets.
+void AllocChecker::loop_head() {
+  for (auto& [offset, s] : slots_) {
+    if (s.set_in_loop) s.memory = next_++;
+  }
+}
+
+void AllocChecker::loop_back() {
+  for (const auto& [offset, s] : slots_) {
+    if (s.carried_in >= 0 && regs_[s.carried_in] != s.means) {
+      fail(fmt::format("the loop takes guest state [{}] from register {}, which does not hold it", offset, s.carried_in));
+    }
+    if (!s.set_in_loop && s.memory != s.means) fail(fmt::format("guest state [{}] is not in memory", offset));
+  }
+  blind_ = true;  // until the next block
+}
+
 // Nothing crosses the end of a block in a register.
 void AllocChecker::finish() {
   if (!blind_) expect_in_memory(0, ~uint32_t{0});
@@ -160,7 +178,17 @@ void AllocChecker::event(const AllocEvent& e) {
       }
       break;
     case AllocEvent::Call: call(); break;
-    case AllocEvent::LoopHead: blind_ = true; break;
+    case AllocEvent::Carry: {
+      Slot& s = slot(e.place);
+      names_[e.value] = s.means;
+      s.carried_in = e.reg;
+      s.set_in_loop = e.from != 0;
+      break;
+    }
+    case AllocEvent::LoopHead: loop_head(); break;
+    case AllocEvent::LoadCarried: *reg = slot(e.place).memory; break;
+    case AllocEvent::Exchange: std::swap(*reg, regs_[e.from]); break;
+    case AllocEvent::LoopBack: loop_back(); break;
   }
 }
 

@@ -3,9 +3,11 @@
 // guest state wherever something may look (ends of blocks, helpers), and wherever a slow path may
 // leave it must be among what that is told to write.
 //
-// What it does not see: the emitters' own instructions between the events, F80 values and slots (they
-// live on the host's x87 stack, x87_stack.h), and units that carry slots round a loop in registers (from
-// the loop's head on).
+// Of a unit that carries slots round a loop in registers, a round must end with each of them where its
+// head takes it from, and the rest in memory.
+//
+// What it does not see: the emitters' own instructions between the events, and F80 values and slots (they
+// live on the host's x87 stack, x87_stack.h).
 #pragma once
 
 #include <map>
@@ -36,6 +38,8 @@ class AllocChecker final : public AllocListener {
   struct Slot {
     Symbol means = kNothing;   // what the guest's state is
     Symbol memory = kNothing;  // what stands there
+    int carried_in = -1;       // round the loop, in this register
+    bool set_in_loop = false;
   };
 
   [[nodiscard]] Symbol name(ir::ValueId v) const { return names_[v]; }
@@ -45,6 +49,8 @@ class AllocChecker final : public AllocListener {
   void begin_op(uint32_t index);
   void call();
   void expect_in_memory(uint32_t begin, uint32_t end);
+  void loop_head();
+  void loop_back();
   void fail(std::string text);
 
   const ir::Unit* unit_ = nullptr;

@@ -28,7 +28,11 @@ struct AllocEvent {
     UseSlot,     // an emitter reads value in guest state at `place`
     Alias,       // value is another name for value `from`
     Call,        // caller-saved registers are gone
-    LoopHead,    // what follows is not told: forget everything until the next block
+    Carry,       // value: the first get of guest state at `place`, which the loop carries in reg; from: is it set there
+    LoopHead,    // behind the loads of what is carried: here each round begins
+    LoadCarried, // reg := guest state at `place`, whatever value that is
+    Exchange,    // reg and from change places
+    LoopBack,    // the next round begins, or the unit is left with what is carried and set written to memory
   };
   Kind kind;
   int8_t reg = -1;

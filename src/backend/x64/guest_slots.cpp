@@ -271,7 +271,6 @@ RegAlloc::Binding RegAlloc::dirty(size_t i) const {
 
 void RegAlloc::begin_loop(const ir::Block& block) {
   constexpr unsigned kMaxCarried = 8;
-  tell({AllocEvent::LoopHead, -1, 0, ir::kNoValue, 0});
   const uint32_t end = block.first + block.count;
   std::vector<uint8_t> set(slots_.size()), seen(slots_.size());
   for (uint32_t i = block.first; i < end; i++) {
@@ -294,6 +293,7 @@ void RegAlloc::begin_loop(const ir::Block& block) {
       Slot& s = slots_[n];
       v.home = n;
       const int r = allocate_for(i);
+      tell({AllocEvent::Carry, static_cast<int8_t>(r), slot_map_.offset(n), i, written ? 1u : 0u});
       load(i, r);
       give(r, i);
       s.value = i;
@@ -312,6 +312,7 @@ void RegAlloc::begin_loop(const ir::Block& block) {
       }
     }
   }
+  tell({AllocEvent::LoopHead, -1, 0, ir::kNoValue, 0});
 }
 
 void RegAlloc::flush_not_carried() {
@@ -343,12 +344,14 @@ void RegAlloc::move_to_loop_head(std::vector<Binding>& written) {
     if (const unsigned ready = pending & ~sources; ready != 0) {
       const int to = std::countr_zero(ready);
       c_.mov(reg64(to), reg64(from[to]));
+      tell({AllocEvent::Copy, static_cast<int8_t>(to), 0, ir::kNoValue, static_cast<uint32_t>(from[to])});
       pending &= ~(1u << to);
       continue;
     }
     // Only cycles are left, and each register is one's target and one's source.
     const int to = std::countr_zero(pending), other = from[to];
     c_.xchg(reg64(to), reg64(other));
+    tell({AllocEvent::Exchange, static_cast<int8_t>(to), 0, ir::kNoValue, static_cast<uint32_t>(other)});
     for (unsigned m = pending; m != 0; m &= m - 1) {
       const int t = std::countr_zero(m);
       if (from[t] == to) {
@@ -373,13 +376,15 @@ void RegAlloc::move_to_loop_head(std::vector<Binding>& written) {
       PANDA_CHECK(is_konst(s.value));
       const uint64_t k = unit_->insts[s.value].imm & ir::mask_of(s.type);
       c_.mov(reg64(s.loop_reg), k);
-    } else if (wide) {
-      c_.mov(reg64(s.loop_reg), c_.qword[c_.rbp + slot_map_.offset(n)]);
+      tell({AllocEvent::LoadConst, s.loop_reg, 0, s.value, 0});
     } else {
-      c_.mov(reg32(s.loop_reg), c_.dword[c_.rbp + slot_map_.offset(n)]);
+      if (wide) c_.mov(reg64(s.loop_reg), c_.qword[c_.rbp + slot_map_.offset(n)]);
+      else c_.mov(reg32(s.loop_reg), c_.dword[c_.rbp + slot_map_.offset(n)]);
+      tell({AllocEvent::LoadCarried, s.loop_reg, slot_map_.offset(n), ir::kNoValue, 0});
     }
     if (s.written) written.push_back({slot_map_.offset(n), s.type, s.loop_reg, 0, ir::kNoValue});
   }
+  tell({AllocEvent::LoopBack, -1, 0, ir::kNoValue, 0});
 }
 
 }  // namespace panda::x64

@@ -26,6 +26,7 @@ uint32_t Lowering::next_insn_index() const {
 void Lowering::lower_count(const Inst& in) {
   if (in.imm == 0) return;
   if (loop_exit_ == ir::kNoValue) ra_.flush();
+  ra_.tell_slow_path();
   const auto first = static_cast<uint32_t>(stores_.size());
   ra_.dirty_slots(stores_);
   c_.sub(reg64(kBudget), static_cast<uint32_t>(in.imm));
@@ -148,6 +149,7 @@ void Lowering::end_loop(const Inst& in) {
     cold_stubs_.back().first_store = first;
     cold_stubs_.back().stores = static_cast<uint32_t>(stores_.size()) - first;
   };
+  ra_.tell_slow_path();
   auto first = static_cast<uint32_t>(stores_.size());
   ra_.dirty_slots(stores_);
   leave_by(c_.jcc_forward(again_if_true ? invert(cc) : cc), again_if_true ? if_false : in.aux);
