@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <set>
 
@@ -127,7 +128,7 @@ class FaultTest : public testing::TestWithParam<std::tuple<Mode, size_t>> {
     }
     forgive(form, code, before, got, want);
     cases_++;
-    if (want.outcome != Outcome::Done) faulted_.insert(form.name());
+    if (want.outcome != Outcome::Done) faulted_[form.name()]++;
     const std::string diff = differences(want, got, ~0u, mode_);
     if (diff.empty()) return;
     if (++failures_ > 20) return;
@@ -142,7 +143,7 @@ class FaultTest : public testing::TestWithParam<std::tuple<Mode, size_t>> {
   Mode mode_;
   HostExecutor host_;
   std::vector<std::unique_ptr<EngineExecutor>> engines_;
-  std::set<std::string> faulted_;
+  std::map<std::string, unsigned> faulted_;  // form -> comparisons
   unsigned cases_ = 0, failures_ = 0;
 };
 
@@ -185,7 +186,10 @@ TEST_P(FaultTest, AtEachMemoryOperand) {
     }
     const std::string oracle = std::string("fault ") + kind.name;
     for (const Form& form : forms) {
-      if (faulted_.contains(form.name())) tally(oracle.c_str(), mode_ == Mode::Long64 ? "64" : "32", form, 1, false);
+      const auto found = faulted_.find(form.name());
+      if (found != faulted_.end()) {
+        tally(oracle.c_str(), mode_ == Mode::Long64 ? "64" : "32", form, found->second, false);
+      }
     }
     std::printf("%s, %s: %zu forms with memory, %zu faulted, %u comparisons\n", group.name, kind.name,
                 with_memory.size(), faulted_.size(), cases_ - cases_before);

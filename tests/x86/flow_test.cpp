@@ -113,12 +113,12 @@ class Assembler {
   Mode mode_;
 };
 
-std::vector<Node> random_nodes(const std::vector<Form>& forms, Mode mode, Rng& rng, unsigned depth, bool in_call) {
+std::vector<Node> random_nodes(const std::vector<Form>& forms, Mode mode, Rng& rng, FormTally& tally, unsigned depth, bool in_call) {
   std::vector<Node> nodes;
   for (uint64_t n = 1 + rng() % (depth == 0 ? 10 : 4); n > 0; n--) {
     Node node;
     const uint64_t choice = depth < kMaxDepth ? rng() % 10 : 9;
-    const auto inner = [&](bool call) { return random_nodes(forms, mode, rng, depth + 1, call); };
+    const auto inner = [&](bool call) { return random_nodes(forms, mode, rng, tally, depth + 1, call); };
     if (choice <= 1) {
       node.what = Node::What::If;
       node.body = inner(in_call);
@@ -133,8 +133,7 @@ std::vector<Node> random_nodes(const std::vector<Form>& forms, Mode mode, Rng& r
       node.what = Node::What::Call;
       node.body = inner(true);
     } else {
-      do node.step = random_step(forms, mode, rng);
-      while (in_call && uses_stack(node.step, mode));
+      node.step = random_step(forms, mode, rng, tally, in_call);
     }
     node.condition = static_cast<uint8_t>(node.what == Node::What::Loop ? 1 + rng() % 4 : rng() % 16);
     nodes.push_back(std::move(node));
@@ -221,10 +220,11 @@ TEST_P(FlowTest, AllWaysAgree) {
   const std::vector<Form> forms = sequence_forms(mode);
   const uint64_t first = from_environment("PANDA_SEED", 1), count = from_environment("PANDA_PROGRAMS", 800);
   uint64_t nodes_total = 0, failed = 0;
+  FormTally tally("flow", mode);
   for (uint64_t seed = first; seed < first + count && failed < 5; seed++) {
     Rng rng(seed);
     const MachineState before = sequence_state(rng, mode);
-    std::vector<Node> nodes = random_nodes(forms, mode, rng, 0, false);
+    std::vector<Node> nodes = random_nodes(forms, mode, rng, tally, 0, false);
     while (Assembler(mode).assemble(nodes).size() > kMaxBytes) nodes.pop_back();
     nodes_total += size_of(nodes);
     std::string text = disagreement(nodes, before, seed);
@@ -247,6 +247,8 @@ TEST_P(FlowTest, AllWaysAgree) {
     ADD_FAILURE() << "seed " << seed << ": " << text << "  before: " << registers
                   << fmt::format("flags {:x}\n", before.rflags) << listing(Assembler(mode).assemble(nodes), mode);
   }
+  tally_total("flow_test", mode, "programs with branches, loops and calls", count);
+  tally_total("flow_test", mode, "nodes", nodes_total);
   std::printf("%llu programs from seed %llu, %llu nodes, %llu end in an exception, %llu failed\n",
               static_cast<unsigned long long>(count), static_cast<unsigned long long>(first),
               static_cast<unsigned long long>(nodes_total), static_cast<unsigned long long>(faults_),

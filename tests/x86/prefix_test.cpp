@@ -170,6 +170,9 @@ TEST_P(PrefixTest, MeansWhatItMeansToTheHost) {
     }
     if (cases != cases_before) tally("prefixes", mode == Mode::Long64 ? "64" : "32", form, cases - cases_before, false);
   }
+  tally_total("prefix_test", mode, "of its comparisons: undefined on the host", undefined);
+  tally_total("prefix_test", mode, "of its comparisons: made another instruction", changed);
+  tally_total("prefix_test", mode, "of its comparisons: longer than 15 bytes", too_long);
   std::printf("%s: %u comparisons, %u undefined, %u another instruction, %u too long, %u failed\n", group.name, cases,
               undefined, changed, too_long, failures);
   EXPECT_GT(cases, 0u);

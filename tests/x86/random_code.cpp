@@ -37,7 +37,7 @@ std::vector<Form> sequence_forms(Mode mode) {
   return forms;
 }
 
-Bytes random_step(const std::vector<Form>& forms, Mode mode, Rng& rng) {
+Bytes random_step(const std::vector<Form>& forms, Mode mode, Rng& rng, FormTally& tally, bool no_stack) {
   for (;;) {
     const Form& form = forms[rng() % forms.size()];
     MachineState blank;
@@ -56,6 +56,8 @@ Bytes random_step(const std::vector<Form>& forms, Mode mode, Rng& rng) {
     if (undefined_flags(form, code, wanted) != 0 || undefined_flags(form, code, shifted) != 0) {
       out.insert(out.end(), {0x39, 0xc8});  // CMP EAX, ECX
     }
+    if (no_stack && uses_stack(out, mode)) continue;
+    tally.add(form);
     return out;
   }
 }

@@ -7,12 +7,15 @@
 #include "forms.h"
 #include "machine_state.h"
 #include "steps.h"
+#include "tally.h"
 
 namespace panda::x86test {
 
 // Those that the host's CPU and we agree on in full.
 [[nodiscard]] std::vector<Form> sequence_forms(Mode mode);
-[[nodiscard]] Bytes random_step(const std::vector<Form>& forms, Mode mode, Rng& rng);
+// no_stack: not one that uses_stack().
+[[nodiscard]] Bytes random_step(const std::vector<Form>& forms, Mode mode, Rng& rng, FormTally& tally,
+                                bool no_stack = false);
 // With floating-point exceptions masked: those are insn_test's.
 [[nodiscard]] MachineState sequence_state(Rng& rng, Mode mode);
 // Does one of the instructions address memory by the stack pointer, or change that?

@@ -15,6 +15,7 @@
 #include "host_executor.h"
 #include "random_code.h"
 #include "steps.h"
+#include "tally.h"
 
 namespace panda::x86test {
 namespace {
@@ -72,13 +73,14 @@ TEST_P(SequenceTest, AllWaysAgree) {
   const std::vector<Form> forms = sequence_forms(mode);
   const uint64_t first = from_environment("PANDA_SEED", 1), count = from_environment("PANDA_SEQUENCES", 1500);
   uint64_t insns = 0, failed = 0;
+  FormTally tally("sequences", mode);
   for (uint64_t seed = first; seed < first + count && failed < 10; seed++) {
     Rng rng(seed);
     const MachineState before = sequence_state(rng, mode);
     std::vector<Bytes> steps;
     size_t bytes = 0;
     for (uint64_t n = 10 + rng() % 51; n > 0 && bytes < kMaxBytes; n--) {
-      steps.push_back(random_step(forms, mode, rng));
+      steps.push_back(random_step(forms, mode, rng, tally));
       bytes += steps.back().size();
     }
     insns += steps.size();
@@ -98,6 +100,8 @@ TEST_P(SequenceTest, AllWaysAgree) {
     ADD_FAILURE() << "seed " << seed << ": " << text << "  before: " << registers
                   << fmt::format("flags {:x}\n", before.rflags) << listing(joined(steps), mode);
   }
+  tally_total("sequence_test", mode, "sequences", count);
+  tally_total("sequence_test", mode, "instructions", insns);
   std::printf("%llu sequences from seed %llu, %llu instructions, %llu failed\n", static_cast<unsigned long long>(count),
               static_cast<unsigned long long>(first), static_cast<unsigned long long>(insns),
               static_cast<unsigned long long>(failed));

@@ -71,6 +71,18 @@ void tally(const char* oracle, const char* mode, const Form& form, unsigned case
                  form.name(), std::to_string(cases), failed ? "failed" : "passed"}));
 }
 
+void tally_total(const char* test, Mode mode, const char* what, uint64_t count) {
+  append(fields({"total", test, mode == Mode::Long64 ? "64" : "32", what, std::to_string(count)}));
+}
+
+FormTally::~FormTally() {
+  for (const auto& [name, entry] : counted_) {
+    tally(oracle_, mode_ == Mode::Long64 ? "64" : "32", entry.first, entry.second, false);
+  }
+}
+
+void FormTally::add(const Form& form) { counted_.try_emplace(form.name(), form, 0u).first->second.second++; }
+
 void tally_inventory() {
   if (std::getenv("PANDA_FIDELITY") == nullptr) return;
   std::string lines;

@@ -17,6 +17,7 @@
 #include "host_executor.h"
 #include "random_state.h"
 #include "skip.h"
+#include "tally.h"
 #include "undefined.h"
 
 namespace panda::x86test {
@@ -125,6 +126,8 @@ TEST_P(VexTest, EncodingsAgreeWithTheHost) {
     const char* name = status == x86::DecodeStatus::Ok ? ZydisMnemonicGetString(d.insn.mnemonic) : "(undefined)";
     ADD_FAILURE() << bytes << name << "\n" << diff;
   }
+  tally_total("vex_test", mode, "encodings executed", executed);
+  tally_total("vex_test", mode, "encodings that are undefined", undefined);
   std::printf("%u encodings executed, %u undefined, %u failed\n", executed, undefined, failures);
   EXPECT_GT(executed, cases / 50);
   EXPECT_GT(undefined, cases / 50);

@@ -17,6 +17,7 @@
 #include "random_state.h"
 #include "skip.h"
 #include "steps.h"
+#include "tally.h"
 
 namespace panda::x86test {
 namespace {
@@ -65,7 +66,7 @@ bool is_common(ZydisMnemonic m) {
   }
 }
 
-Bytes random_step(const std::vector<Form>& forms, Mode mode, Rng& rng) {
+Bytes random_step(const std::vector<Form>& forms, Mode mode, Rng& rng, FormTally& tally) {
   for (;;) {
     const Form& form = forms[rng() % forms.size()];
     if (!is_common(form.mnemonic) && rng() % 3 != 0) continue;
@@ -83,6 +84,7 @@ Bytes random_step(const std::vector<Form>& forms, Mode mode, Rng& rng) {
       for (unsigned b = 0; b < 4; b++) out.push_back(static_cast<uint8_t>(wanted.gpr[i] >> (8 * b)));
     }
     out.insert(out.end(), code.bytes.begin(), code.bytes.end());
+    tally.add(form);
     return out;
   }
 }
@@ -136,6 +138,7 @@ TEST_P(X87Test, SequencesAgreeWithTheHost) {
   const std::vector<Form> forms = x87_forms(mode);
   const uint64_t first = from_environment("PANDA_SEED", 1), count = from_environment("PANDA_SEQUENCES", 1500);
   uint64_t failed = 0, faults = 0;
+  FormTally tally("sequences", mode);
   for (uint64_t seed = first; seed < first + count && failed < 5; seed++) {
     Rng rng(seed);
     MachineState before = random_state(rng, mode);
@@ -143,7 +146,7 @@ TEST_P(X87Test, SequencesAgreeWithTheHost) {
     std::memset(&before.fx[8], 0, 16);  // FIP, FDP: kept while exceptions are possible alone
     if (rng() % 3 != 0) before.fx[4] = static_cast<uint8_t>(rng() % 2 != 0 ? 0 : 0xc0);  // room on the stack
     std::vector<Bytes> steps;
-    for (uint64_t n = 2 + rng() % 40; n > 0; n--) steps.push_back(random_step(forms, mode, rng));
+    for (uint64_t n = 2 + rng() % 40; n > 0; n--) steps.push_back(random_step(forms, mode, rng, tally));
     faults += oracle(looped(steps), before).outcome != Outcome::Done ? 1 : 0;
     std::string text = disagreement(steps, before, seed);
     if (text.empty()) continue;
@@ -164,6 +167,7 @@ TEST_P(X87Test, SequencesAgreeWithTheHost) {
                                  control, status, before.fx[4])
                   << listing(looped(steps), mode);
   }
+  tally_total("x87_test", mode, "loops of x87 instructions", count);
   std::printf("%llu sequences from seed %llu, %llu end in an exception, %llu failed\n",
               static_cast<unsigned long long>(count), static_cast<unsigned long long>(first),
               static_cast<unsigned long long>(faults), static_cast<unsigned long long>(failed));
