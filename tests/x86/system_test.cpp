@@ -214,6 +214,7 @@ TEST(SystemTest, FpuAvailabilityAndAlignment) {
                            0,  0,      16,     16,         16, 0, 0,  // an x87 division by zero and what follows
                            6,  19,     0x1d84, 0x3f800000,     // an SSE one, without and with OSXMMEXCPT; MXCSR, result
                            19, 0x1790, 0,                      // tiny and exact; MXCSR; MINSS
+                           19, 0x1f01,                         // DPPS; MXCSR
                            0,                                  // AC in ring 0
                            17, 17,     17,     0,          0,  // MOV in ring 3
                            17, 17,     13,     13,         13,  // MOVQ, MOVUPS, MOVAPS, ADDPS

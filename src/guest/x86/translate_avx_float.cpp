@@ -16,13 +16,16 @@ InsnEnd packed(InsnContext& x) {
 }
 
 // VDPPS: the immediate counts for each half.
-template <Op op>
-InsnEnd packed_immediate(InsnContext& x) {
+template <Op op, Type lane>
+InsnEnd dot_product(InsnContext& x) {
   if (!avx_ready(x)) return InsnEnd::Closed;
   const bool wide = is_256(x);
   const uint8_t imm = immediate8(x.ops[3]);
   const Wide b = read_wide(x, x.ops[2], wide);
   const Wide a = get_wide(x, x.ops[1], wide);
+  const Value from_a[] = {a.low, a.high}, from_b[] = {b.low, b.high};
+  const size_t halves = wide ? 2 : 1;
+  check_dot_product(x, lane, {from_a, halves}, {from_b, halves}, imm);
   set_wide(x, x.ops[0],
            compute<op>(x, wide, [&](unsigned h) { return x.b.binary(op, half_of(a, h), half_of(b, h), imm); }));
   return InsnEnd::Next;
@@ -211,8 +214,8 @@ constexpr Row kRows[] = {
     ROW(VHADDPD, &packed<Op::vhadd_f64>),
     ROW(VHSUBPS, &packed<Op::vhsub_f32>),
     ROW(VHSUBPD, &packed<Op::vhsub_f64>),
-    ROW(VDPPS, &packed_immediate<Op::vdp_f32>),
-    ROW(VDPPD, &packed_immediate<Op::vdp_f64>),
+    ROW(VDPPS, &dot_product<Op::vdp_f32, Type::F32>),
+    ROW(VDPPD, &dot_product<Op::vdp_f64, Type::F64>),
     ROW(VRCPSS, &approximate_scalar<kRcp>),
     ROW(VRCPPS, &approximate_packed<kRcpPair>),
     ROW(VRSQRTSS, &approximate_scalar<kRsqrt>),

@@ -1,5 +1,7 @@
 #include "guest/x86/translate_fp.h"
 
+#include <vector>
+
 #include "guest/x86/simd_helpers.h"
 #include "guest/x86/x87_inline.h"
 #include "guest/x86/x87_helpers.h"
@@ -151,6 +153,29 @@ void SseExceptionScope::note_tiny(Value result, Type lane) {
   const Value v = result.type == Type::V128 ? result : b.emit(Op::vzext, Type::V128, {result});
   x_.call(kSseTinyResult, {b.emit(Op::vget_lane, Type::I64, {v}, 0), b.emit(Op::vget_lane, Type::I64, {v}, 1),
                            b.i32(ir::size_bytes(lane))});
+}
+
+// "Exceptions are determined separately for each add and multiply operation" (SDM vol. 2, DPPS).
+void check_dot_product(InsnContext& x, Type lane, std::span<const Value> a, std::span<const Value> b, uint64_t imm) {
+  if (!x.mode(kModeFpUnmasked)) return;
+  const bool single = lane == Type::F32;
+  const Value zero = x.b.konst(Type::V128, 0);
+  const auto selected = [&](Value v) {
+    return single ? x.b.binary(Op::vblendps, zero, v, imm >> 4 & 15) : x.b.binary(Op::vblendpd, zero, v, imm >> 4 & 3);
+  };
+  std::vector<Value> products;
+  {
+    SseExceptionScope scope(x);
+    for (size_t h = 0; h < a.size(); h++) {
+      products.push_back(x.b.binary(single ? Op::vmul_f32 : Op::vmul_f64, selected(a[h]), selected(b[h])));
+      scope.note_tiny(products.back(), lane);
+    }
+    scope.check();
+  }
+  if (!single) return;  // the one sum is the whole operation's
+  SseExceptionScope scope(x);
+  for (const Value p : products) scope.note_tiny(x.b.binary(Op::vhadd_f32, p, p), lane);
+  scope.check();
 }
 
 void SseExceptionScope::check() {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "guest/x86/fpu_state.h"
 #include "guest/x86/insn_context.h"
@@ -80,5 +81,9 @@ class SseExceptionScope {
   InsnContext& x_;
   bool checked_;
 };
+
+// DPPS and DPPD where an exception is unmasked: what the products, and the first sums, raise comes before what the
+// rest does. a, b: the operands' halves. The operation itself has its own scope.
+void check_dot_product(InsnContext& x, Type lane, std::span<const Value> a, std::span<const Value> b, uint64_t imm);
 
 }  // namespace panda::x86

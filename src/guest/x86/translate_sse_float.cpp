@@ -12,10 +12,10 @@ namespace {
 constexpr Type underflowing(Op op) {
   switch (op) {
     case Op::vadd_f32: case Op::vsub_f32: case Op::vmul_f32: case Op::vdiv_f32: case Op::vaddsub_f32:
-    case Op::vhadd_f32: case Op::vhsub_f32: case Op::vdp_f32:
+    case Op::vhadd_f32: case Op::vhsub_f32:
       return Type::F32;
     case Op::vadd_f64: case Op::vsub_f64: case Op::vmul_f64: case Op::vdiv_f64: case Op::vaddsub_f64:
-    case Op::vhadd_f64: case Op::vhsub_f64: case Op::vdp_f64:
+    case Op::vhadd_f64: case Op::vhsub_f64:
       return Type::F64;
     default:
       return Type::Void;
@@ -83,9 +83,17 @@ template <Op op>
 InsnEnd ps_unary(InsnContext& x) {
   return packed_unary(x, op);
 }
-template <Op op>
-InsnEnd ps_immediate(InsnContext& x) {
-  return packed(x, op, immediate8(x.ops[2]));
+template <Op op, Type lane>
+InsnEnd dot_product(InsnContext& x) {
+  if (!sse_ready(x)) return InsnEnd::Closed;
+  const uint64_t imm = immediate8(x.ops[2]);
+  const Value b = read_xmm(x, x.ops[1]), a = get_xmm(x, x.ops[0]);
+  check_dot_product(x, lane, {&a, 1}, {&b, 1}, imm);
+  SseExceptionScope scope(x);
+  const Value r = x.b.binary(op, a, b, imm);
+  scope.check(r, lane);
+  set_xmm(x, x.ops[0], r);
+  return InsnEnd::Next;
 }
 template <Op op, Type type>
 InsnEnd ss(InsnContext& x) {
@@ -180,8 +188,8 @@ constexpr Row kRows[] = {
     ROW(HADDPD, Sse3, &ps<Op::vhadd_f64>),
     ROW(HSUBPS, Sse3, &ps<Op::vhsub_f32>),
     ROW(HSUBPD, Sse3, &ps<Op::vhsub_f64>),
-    ROW(DPPS, Sse41, &ps_immediate<Op::vdp_f32>),
-    ROW(DPPD, Sse41, &ps_immediate<Op::vdp_f64>),
+    ROW(DPPS, Sse41, &dot_product<Op::vdp_f32, Type::F32>),
+    ROW(DPPD, Sse41, &dot_product<Op::vdp_f64, Type::F64>),
     ROW(RCPSS, Sse, &approximate_scalar<kRcp>),
     ROW(RCPPS, Sse, &approximate_packed<kRcpPair>),
     ROW(RSQRTSS, Sse, &approximate_scalar<kRsqrt>),

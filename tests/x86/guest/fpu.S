@@ -91,6 +91,12 @@ next:
   stmxcsr scratch
   LOG scratch
   TRY minss %xmm1, %xmm0  # nothing is computed
+  ldmxcsr mxcsr_invalid
+  movups dot_a, %xmm0
+  movups dot_b, %xmm1
+  TRY dpps $0x31, %xmm1, %xmm0  # a product is invalid: there is no sum, with its denormal
+  stmxcsr scratch
+  LOG scratch
   ldmxcsr mxcsr
   # --- alignment: CR0.AM and EFLAGS.AC in ring 3 alone
   movl %cr0, %eax
@@ -159,6 +165,9 @@ raised: .long 0
 mxcsr: .long 0x1f80
 mxcsr_divide: .long 0x1d80
 mxcsr_underflow: .long 0x1780
+mxcsr_invalid: .long 0x1f00
+dot_a: .long 0x7f800000, 0x00800000, 0, 0
+dot_b: .long 0, 0x3f000000, 0, 0
 one: .long 0x3f800000
 zero: .long 0
 tiny: .long 0x00800000
