@@ -1,7 +1,8 @@
 # Thin: everything is in CMake presets and scripts. See README.md.
 BUILD := build/release
+FUZZ_SECONDS ?= 600
 
-.PHONY: demo test build configure guests bench bench-plugins fidelity userland lint clean deps
+.PHONY: demo test build configure guests bench bench-plugins fidelity fuzz userland lint clean deps
 demo: build guests
 	scripts/demo.sh
 test: configure guests
@@ -28,8 +29,14 @@ userland: build guests
 	scripts/make-userland.sh i386 build/userland/i386
 	cd $(BUILD) && ctest --output-on-failure -C userland -R guest_userland
 fidelity: configure
-	cmake --build --preset release --target insn_test unicorn_test
+	cmake --build --preset release --target insn_test unicorn_test fault_test prefix_test vex_test sequence_test x87_test flow_test
 	scripts/fidelity.py $(BUILD) >docs/fidelity.md.new && mv docs/fidelity.md.new docs/fidelity.md
+fuzz: deps
+	@scripts/install-deps.sh fuzz
+	cmake --preset fuzz
+	cmake --build --preset fuzz
+	mkdir -p build/fuzz/corpus
+	build/fuzz/bin/translation_fuzzer -max_total_time=$(FUZZ_SECONDS) -max_len=72 -artifact_prefix=build/fuzz/ build/fuzz/corpus
 lint:
 	scripts/lint.sh
 clean:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building, testing and fetching guests need, from Debian's packages. Does nothing,
 # and asks for no privileges, where all of it is there. With an argument `bench`,
-# `userland` or `lint`, also what those need.
+# `fuzz`, `userland` or `lint`, also what those need.
 set -eu
 
 packages="g++ gcc-multilib g++-multilib cmake ninja-build make pkg-config git python3 cpio gzip xz-utils
@@ -10,7 +10,8 @@ packages="g++ gcc-multilib g++-multilib cmake ninja-build make pkg-config git py
   libgtest-dev libgmock-dev libunicorn-dev"
 case ${1-} in
   bench) packages="$packages qemu-system-x86" ;;
-  userland) packages="$packages mmdebstrap arch-test util-linux zstd" ;;
+  userland) packages="$packages mmdebstrap arch-test util-linux zstd qemu-user-static" ;;
+  fuzz) packages="$packages clang libclang-rt-14-dev" ;;
   lint) packages="$packages clang-format-19 clang-tidy-19" ;;
 esac
 

@@ -1,4 +1,4 @@
-// libFuzzer target: cmake -DPANDA_FUZZ=ON with clang, then bin/translation_fuzzer CORPUS.
+// libFuzzer target (make fuzz).
 #include <cstdio>
 #include <cstdlib>
 
