@@ -7,8 +7,10 @@ using callstack::Access;
 
 class TapIndex : public callstack::TapPlugin {
  public:
-  TapIndex() : read_file_("tap_reads.idx"), write_file_("tap_writes.idx") {
+  TapIndex() {
     arguments().done();
+    read_file_ = panda::Output("tap_reads.idx");
+    write_file_ = panda::Output("tap_writes.idx");
     on_read([this](CPUState* cpu, const Access& access) { reads_[tap(cpu, access)] += access.size; });
     on_write([this](CPUState* cpu, const Access& access) { writes_[tap(cpu, access)] += access.size; });
   }

@@ -2,6 +2,7 @@
 #include <zlib.h>
 
 #include <fstream>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <unordered_set>
@@ -45,11 +46,13 @@ void append_word(std::string& line, target_ulong word) {
 
 class TextPrinter : public callstack::TapPlugin {
  public:
-  TextPrinter() : reads_("read_tap_buffers.txt.gz"), writes_("write_tap_buffers.txt.gz") {
+  TextPrinter() {
     arguments().done();
     read_points("tap_points.txt");
-    on_read([this](CPUState* cpu, const Access& access) { look(cpu, access, reads_); });
-    on_write([this](CPUState* cpu, const Access& access) { look(cpu, access, writes_); });
+    reads_.emplace("read_tap_buffers.txt.gz");
+    writes_.emplace("write_tap_buffers.txt.gz");
+    on_read([this](CPUState* cpu, const Access& access) { look(cpu, access, *reads_); });
+    on_write([this](CPUState* cpu, const Access& access) { look(cpu, access, *writes_); });
   }
 
  private:
@@ -108,7 +111,7 @@ class TextPrinter : public callstack::TapPlugin {
     }
   }
 
-  Log reads_, writes_;
+  std::optional<Log> reads_, writes_;
   std::unordered_set<prog_point, hash_prog_point> points_;
   std::unordered_set<target_ulong> pcs_;
   uint64_t accesses_ = 0;

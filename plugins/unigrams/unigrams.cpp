@@ -78,12 +78,14 @@ void write_svg(panda::Output& out, const Rows& rows) {
 
 class Unigrams : public callstack::TapPlugin {
  public:
-  Unigrams() : read_report_("unigram_mem_read_report.bin"), write_report_("unigram_mem_write_report.bin") {
+  Unigrams() {
     panda::Arguments args = arguments();
     const std::string csv = args.text("csv", "", "also write all histograms as CSV");
     const std::string svg = args.text("svg", "", "also draw the histograms of the tap points with the most bytes");
     pictured_ = args.number<uint32_t>("svg_taps", 64, "how many tap points to draw");
     args.done();
+    read_report_ = panda::Output("unigram_mem_read_report.bin");
+    write_report_ = panda::Output("unigram_mem_write_report.bin");
     csv_ = panda::Output(csv);
     svg_ = panda::Output(svg);
     on_read([this](CPUState* cpu, const Access& access) { count(reads_[tap(cpu, access)], access); });

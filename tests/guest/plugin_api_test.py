@@ -39,6 +39,46 @@ class PluginApi(guest.GuestTest):
             self.assertEqual(wrong, 0, replayed)
             self.assertGreater(checks, 100)
 
+    def control(self, g, command, result=0):
+        self.assertIn(f"control: {command.split()[0]} {result}\n", g.monitor("plugin_cmd " + command))
+
+    def test_control_of_the_machine(self):
+        self.build("control")
+        with guest.Guest("-panda", "./panda_control.so", cwd=self.work) as g:
+            g.boot()
+            self.control(g, "end", -2)           # RRCTRL_EINVALID: nothing is recorded
+            self.control(g, "record_from x", -2)  # from a snapshot: there are none
+            self.control(g, "replay x", -2)       # a machine that runs
+            self.control(g, "end_replay", -2)
+            self.control(g, "mode", 0)
+            self.control(g, "record first")
+            self.control(g, "mode", 1)
+            self.control(g, "record other", -1)  # RRCTRL_EPENDING: one at a time
+            self.assertEqual(g.command("seq 1 2000 | md5sum").strip(), "ea4d0a24dabcaa11f9aa979b872d162b  -")
+            self.control(g, "end")
+            self.control(g, "mode", 0)
+            self.control(g, "record second")
+            self.control(g, "cleanup_record")
+            self.control(g, "mode", 0)
+            self.control(g, "stop")
+            paused = g.monitor("info status")
+            self.assertIn("VM status: paused", paused)
+            self.assertEqual(g.monitor("info status"), paused)
+            self.control(g, "cont")
+            self.assertIn("VM status: running", g.monitor("info status"))
+            self.assertEqual(g.command("echo goes on").strip(), "goes on")
+            for command in ("snap x", "revert x", "delvm x", "checkpoint"):
+                self.control(g, command, -1)
+            self.control(g, "reset")
+            self.assertIn(" is up\n", g.boot())
+            self.control(g, "quit")
+            self.assertEqual(g.wait(), 0)
+            stderr = g.stderr()
+        self.assertEqual(stderr.count("snapshots of a running machine are not in this version"), 1, stderr)
+        self.assertEqual(stderr.count("checkpoints of a replay are not in this version"), 1, stderr)
+        for name in ("first", "second"):
+            self.assert_agrees(name, self.recorded_digest(stderr, name, "end_record"), "-panda", "./panda_control.so")
+
     def test_a_plugin_that_goes_wrong_leaves_the_others_and_the_guest_alone(self):
         """One throws in a callback, one unloads itself in one, one counts: recorded, and replayed, to the end."""
         for name in ("nonsense", "counter"):

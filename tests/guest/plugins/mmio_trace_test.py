@@ -12,8 +12,6 @@ END_OF_INTERRUPT = 0xfee000b0
 class MmioTrace(recording.PluginTest):
     def test_accesses(self):
         done = self.replay(f"mmio_trace:out_log=mmio.json;track_intexc:debug;{PROBE}:mmio")
-        if "does not fire in this version" in done.stderr:
-            self.skipTest("MMIO callbacks do not fire yet")
         events = json.loads(self.text("mmio.json"))
         for e in events:
             self.assertEqual(set(e), {"type", "instr", "pc", "phys_addr", "virt_addr", "size", "value", "device"})

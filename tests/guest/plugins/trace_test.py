@@ -58,8 +58,6 @@ class Trace(recording.PluginTest):
 
     def test_memory(self):
         steps = self.function("copy")
-        if "does not fire in this version" in self.done.stderr:
-            self.skipTest("memory callbacks do not fire yet")
         p, copied = self.program, bytearray()
         for (registers, _), (_, accesses) in zip(steps, steps[1:]):
             if registers[PC] == p["copy_store"]:
