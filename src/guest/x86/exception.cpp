@@ -324,10 +324,11 @@ bool deliver_pending(Cpu cpu) noexcept {
           .ext = (flags & kExceptionSoftware) != 0 ? 0u : 1u,
           .debug_fault = (flags & kExceptionDebugFault) != 0};
   if (CpuObserver* observer = cpu.context().observer) {
+    const uint64_t eip = s.eip;
     const int32_t vector = observer->exception(cpu.context(), pending);
     if (vector < 0) {
       s.exception_index = -1;
-      s.eip = e.return_eip;
+      if (s.eip == eip) s.eip = e.return_eip;  // else the plugin says where the guest goes on
       cpu.context().request(ExitRequest::None);
       return true;
     }
