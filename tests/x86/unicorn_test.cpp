@@ -60,6 +60,7 @@ const Wrong kUnicornWrong[] = {
     W(NOP, Everywhere, "#UD for reserved NOPs (0F 18 .. 0F 1F) with a register"),
     W(CRC32, Real16, "the operand is 16 bits wide without the prefix 66, not with it (SDM vol. 2, CRC32)"),
     W(ADCX, Real16, "#UD in 16-bit code (SDM vol. 2, ADCX: valid there)"),
+    W(BEXTR, Everywhere, "takes 63 bits at most, and of a 32-bit source those beyond"),
     W(PHADDW, Everywhere, "with equal operands: overwrites the source before it is used"),
     W(PHADDD, Everywhere, "as PHADDW"),
     W(PHADDSW, Everywhere, "as PHADDW"),
