@@ -293,6 +293,14 @@ void Engine::make_region() {
 }
 
 std::optional<StopReason> Engine::run_units(uint32_t variant) {
+  // What a direct exit can be linked to needs no place in the jump cache.
+  const auto direct_target = [this] {
+    const UnitKey key = frontend_.current_key(*cpu_);
+    cache_->jumps().select(key);
+    TranslationUnit* target = cache_->jumps().find(key.pc - key.pc_base);
+    if (target == nullptr) target = find_or_translate(key, kNormal);
+    return target == nullptr || target->phys_next == 0 ? target : next_unit();
+  };
   // A guest that polls a device comes here for each access: the jump cache is the shorter way.
   TranslationUnit* unit = variant == kNormal && chaining_ ? next_unit() : find_or_translate(variant);
   while (unit != nullptr) {
@@ -307,7 +315,7 @@ std::optional<StopReason> Engine::run_units(uint32_t variant) {
       case Exit::Indirect: {
         if (cpu_->budget <= 0 || flush_wanted_ || !chaining_) return std::nullopt;
         if (instrumenter_ != nullptr && instrumenter_->block_open()) return std::nullopt;
-        unit = exit.kind == Exit::Indirect ? next_unit() : find_or_translate(kNormal);
+        unit = exit.kind == Exit::Indirect ? next_unit() : direct_target();
         if (unit != nullptr) left_to(exit, unit);
         break;
       }

@@ -1,5 +1,7 @@
 #include "ir/type_check.h"
 
+#include <array>
+
 #include "ir/report_call.h"
 
 namespace panda::ir {
@@ -220,29 +222,68 @@ std::string_view special_error(const Inst& in, const Type* args) {
   }
 }
 
+// The rows, made ready for a check at each op that a front end emits. Sets of types have a bit per type.
+struct Rule {
+  uint16_t result = 0;
+  std::array<uint16_t, 3> operands{};
+  uint8_t alike = 0;  // bit i: operand i is of the instruction's own type
+  uint8_t operand_count = 0;
+  bool plain = false;  // special_error() has nothing to say
+};
+constexpr unsigned kTypes = static_cast<unsigned>(Type::F80) + 1;
+static_assert(kTypes <= 16);
+constexpr unsigned bit(Type t) { return 1u << static_cast<unsigned>(t); }
+
+constexpr Rule rule_of(Op op) {
+  const OpInfo& row = info(op);
+  Rule rule;
+  const auto set_of = [&](Sig sig) {
+    unsigned set = 0;
+    for (unsigned n = 0; n < kTypes; n++) {
+      Inst in{};
+      in.op = op;
+      in.type = static_cast<Type>(n);
+      if (matches(sig, in.type, in)) set |= bit(in.type);
+    }
+    return static_cast<uint16_t>(set);
+  };
+  const bool stores = op == Op::set || op == Op::store;
+  rule.result = stores ? uint16_t{0xffff} : set_of(row.result);
+  for (unsigned i = 0; i < row.operands.size() && row.operands[i] != Sig::None; i++) {
+    rule.operand_count++;
+    rule.operands[i] = set_of(row.operands[i]);
+    if (row.operands[i] == Sig::T || row.operands[i] == Sig::X) rule.alike = static_cast<uint8_t>(rule.alike | 1u << i);
+  }
+  constexpr Op kPlain[] = {Op::get, Op::add, Op::sub, Op::mul, Op::and_, Op::or_, Op::xor_, Op::not_,
+                           Op::neg, Op::shl, Op::shr, Op::sar, Op::rol,  Op::ror, Op::clz,  Op::ctz};
+  for (const Op plain : kPlain) rule.plain |= op == plain;
+  return rule;
+}
+
+constexpr auto kRules = [] {
+  std::array<Rule, kOpCount> rules{};
+  for (unsigned op = 0; op < kOpCount; op++) rules[op] = rule_of(static_cast<Op>(op));
+  return rules;
+}();
+
 }  // namespace
 
 unsigned operand_count(const Inst& inst) {
-  if (inst.op == Op::call) return inst.nargs;
-  const auto& operands = info(inst.op).operands;
-  unsigned n = 0;
-  while (n < operands.size() && operands[n] != Sig::None) n++;
-  if (inst.op == Op::brc) return 1;
-  return n;
+  return inst.op == Op::call ? inst.nargs : kRules[static_cast<unsigned>(inst.op)].operand_count;
 }
 
 Type result_type(const Inst& inst) { return info(inst.op).result == Sig::Void ? Type::Void : inst.type; }
 
 std::string_view type_error(const Inst& in, const Type* args) {
   if (in.op == Op::call) return call_error(in, args);
-  const OpInfo& row = info(in.op);
-  if (in.nargs != operand_count(in)) return "wrong number of operands";
-  const bool stores = in.op == Op::set || in.op == Op::store;
-  if (!stores && !matches(row.result, in.type, in)) return "wrong result type";
+  const Rule& rule = kRules[static_cast<unsigned>(in.op)];
+  if (in.nargs != rule.operand_count) return "wrong number of operands";
+  if ((rule.result & bit(in.type)) == 0) return "wrong result type";
   for (unsigned i = 0; i < in.nargs; i++) {
-    if (!matches(row.operands[i], args[i], in)) return "wrong operand type";
+    const bool fits = (rule.operands[i] & bit(args[i])) != 0 && ((rule.alike >> i & 1) == 0 || args[i] == in.type);
+    if (!fits) return "wrong operand type";
   }
-  return special_error(in, args);
+  return rule.plain ? std::string_view() : special_error(in, args);
 }
 
 }  // namespace panda::ir
