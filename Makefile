@@ -36,7 +36,7 @@ fuzz: deps
 	cmake --preset fuzz
 	cmake --build --preset fuzz
 	mkdir -p build/fuzz/corpus
-	build/fuzz/bin/translation_fuzzer -max_total_time=$(FUZZ_SECONDS) -max_len=72 -artifact_prefix=build/fuzz/ build/fuzz/corpus
+	build/fuzz/bin/translation_fuzzer -max_total_time=$(FUZZ_SECONDS) -max_len=72 -len_control=0 -artifact_prefix=build/fuzz/ build/fuzz/corpus
 lint:
 	scripts/lint.sh
 clean:
