@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """make bench-plugins: what plugins cost, as user time over that of the bare replay.
 
-    plugins.py [-n ROUNDS] [--only NAME ...] [--recording NAME] [--dry-run]
+    plugins.py [-n ROUNDS] [--minutes M] [--only NAME ...] [--recording NAME] [--dry-run]
 
-Replays a recording of Debian's amd64 kernel with bench/workload.c (made by the first run) bare and with each of
-the plugins below in turn, and rewrites their table in docs/performance.md. The digests must agree in every run.
---dry-run, --only and --recording leave the file alone.
+Replays a recording of Debian's amd64 kernel with bench/workload.c (made by the first run) with each of the plugins
+below in turn, and bare every few of them and before those that are to cost next to nothing; writes pandalogs; and
+rewrites the table in docs/performance.md. A round takes five minutes on a quiet machine, and none is begun that would
+end behind M minutes. Digests must agree in every run; a plugin whose run fails is named in the table, the others are
+measured, and the exit status is 1. --dry-run, --only and --recording leave the file alone.
 """
 import argparse
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -18,8 +21,8 @@ import run
 
 PANDA = os.path.join(run.TOP, "build/release/bin/panda-system-x86_64")
 PLUGIN = os.path.join(run.TOP, "build/release/bench/x86_64/panda_bench.so")
-PLUGINS = os.path.join(run.TOP, "build/release/lib/panda/x86_64")
-# What is measured: name, options, the most it may cost, what PANDA's counterpart costs over its own replay.
+# What is measured: name, arguments of PLUGIN (or a plugin of plugins/), the most it may cost, what PANDA's counterpart
+# costs over its own replay.
 CASES = [
     ("an empty callback before each block", "before", 1.4, ""),
     ("before and after each block", "before,after", 1.8, ""),
@@ -27,21 +30,37 @@ CASES = [
     ("before each block, calls the API", "calls", None, ""),
     ("before each instruction", "insn,every", 3.0, ""),
     ("before each instruction, looks at a register and counts", "insnlooks,every", None, ""),
-    ("after each memory access, virtual", "memory", 3.0, ""),
+    ("an empty callback after each memory access, virtual", "memory", 3.0, ""),
+    ("counts memory accesses (`memstats`)", "-memstats", None, ""),
     ("asid_changed", "asid", 1.02, "1.05 (asid_instr_count)"),
     ("an inline counter per block", "counter", 1.1, ""),
     ("loaded and disabled", "before,after,insn,every,disabled", 1.01, ""),
-    ("stringsearch with callstack_instr", None, 8.0, "5.5"),
+    ("stringsearch with callstack_instr", "-stringsearch", 8.0, "5.5"),
 ]
+
+
+BARE_EVERY = 4  # plugins
+REPLAY_SECONDS = 600
+
+
+class Failed(Exception):
+    pass
 
 
 def replay(recording, options):
     """User seconds of a replay."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    done = subprocess.run([PANDA, "-replay", recording] + options, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                          text=True, check=False)
+    try:
+        done = subprocess.run([PANDA, "-replay", recording] + options, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace",
+                              check=False, timeout=REPLAY_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise Failed(f"not done after {REPLAY_SECONDS} s") from None
+    except OSError as why:
+        raise Failed(str(why)) from None
     if done.returncode != 0 or "agrees" not in done.stderr:
-        sys.exit(f"bench: replay with {options}: {done.stderr.strip()}")
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        raise Failed(f"status {done.returncode}: {lines[-1]}")
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
 
 
@@ -59,61 +78,61 @@ def record():
 
 
 def options_of(arguments):
-    if arguments is None:
-        for name in ("stringsearch", "callstack_instr"):
-            if not os.path.exists(os.path.join(PLUGINS, f"panda_{name}.so")):
-                return None
-        strings = os.path.join(run.OUT, "strings_search_strings.txt")
-        with open(strings, "w", encoding="ascii") as file:
-            file.write('"Power down"\n')
-        return ["-panda", f"callstack_instr;stringsearch:name={strings[:-len('_search_strings.txt')]}"]
-    return ["-panda-plugin", PLUGIN] + [x for a in arguments.split(",") for x in ("-panda-arg", f"bench:{a}")]
+    if not arguments.startswith("-"):
+        return ["-panda-plugin", PLUGIN] + [x for a in arguments.split(",") for x in ("-panda-arg", f"bench:{a}")]
+    if arguments != "-stringsearch":
+        return ["-panda", arguments[1:]]
+    name = os.path.join(run.OUT, "strings")
+    with open(name + "_search_strings.txt", "w", encoding="ascii") as file:
+        file.write('"Power down"\n')
+    return ["-panda", f"callstack_instr;stringsearch:name={name}"]
+
+
+def measure_round(recording, cases, ratios, bare_times, failures):
+    """Appends to ratios, by case; a case that failed is left out from then on."""
+    since = BARE_EVERY
+    for name, arguments, limit, _ in cases:
+        if name in failures:
+            continue
+        if since == BARE_EVERY or (limit is not None and limit <= 1.1):
+            bare_times.append(replay(recording, []))
+            since = 0
+        since += 1
+        try:
+            ratios[name].append(replay(recording, options_of(arguments)) / bare_times[-1])
+            print(f"{name}: {ratios[name][-1]:.3f}", file=sys.stderr, flush=True)
+        except Failed as why:
+            failures[name] = str(why)
+            print(f"{name}: {why}", file=sys.stderr, flush=True)
+
+
+def row(case, ratios, failures):
+    name, _, limit, theirs = case
+    if name in failures:
+        said = f"failed: {failures[name]}".replace("|", "\\|")
+    else:
+        cost = run.median(ratios[name])
+        said = f"{cost:.2f}" + (" (**missed**)" if limit is not None and cost > limit else "")
+    return f"| {name} | {said} | {limit or ''} | {theirs} |"
 
 
 def pandalog_speed():
+    """Entries a second by wall clock, by interface."""
     program = os.path.join(run.TOP, "build/release/bin/pandalog_bench")
-    if not os.path.exists(program):
-        program = os.path.join(run.TOP, "build/release/tests/plugin/pandalog_bench")
-    said = subprocess.run([program, os.path.join(run.OUT, "bench.plog"), "3000000"], capture_output=True, text=True,
-                          check=True).stdout
-    os.remove(os.path.join(run.OUT, "bench.plog"))
-    return said.strip().splitlines()[0]
+    log = os.path.join(run.OUT, "bench.plog")
+    try:
+        done = subprocess.run([program, log, "3000000"], capture_output=True, text=True, check=False, timeout=300)
+    except (OSError, subprocess.TimeoutExpired) as why:
+        raise Failed(str(why)) from None
+    if os.path.exists(log):
+        os.remove(log)
+    found = re.findall(r"^(\S+) +\d+ entries: written in [\d.]+ s, ([\d.]+) M/s", done.stdout, re.MULTILINE)
+    if done.returncode != 0 or not found:
+        raise Failed(f"{program}: status {done.returncode}: {done.stderr.strip()}")
+    return ", ".join(f"{rate} million by the {interface} interface" for interface, rate in found)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-n", type=int, default=3, help="rounds (default 3)")
-    parser.add_argument("--only", action="append", help="cases whose arguments are this")
-    parser.add_argument("--recording", help="another recording")
-    parser.add_argument("--dry-run", action="store_true")
-    given = parser.parse_args()
-    os.makedirs(run.OUT, exist_ok=True)
-    recording = given.recording or record()
-    lines = ["| plugin | over the bare replay | at most | PANDA's |", "|---|---|---|---|"]
-    bare_times = []
-    for name, arguments, limit, theirs in CASES:
-        if given.only and arguments not in given.only:
-            continue
-        options = options_of(arguments)
-        most = f"{limit}" if limit else ""
-        if options is None:
-            lines.append(f"| {name} | not there yet | {most} | {theirs} |")
-            continue
-        ratios = []
-        for number in range(given.n):
-            bare = replay(recording, [])
-            ratios.append(replay(recording, options) / bare)
-            bare_times.append(bare)
-            print(f"{name}: round {number + 1} of {given.n}: {ratios[-1]:.3f}", file=sys.stderr, flush=True)
-        lines.append(f"| {name} | {run.median(ratios):.2f} | {most} | {theirs} |")
-    text = (f"Made by `make bench-plugins` on {time.strftime('%Y-%m-%d')}: user time, medians of {given.n} paired replays "
-            f"of Debian's amd64 boot and `bench/workload.c`; the bare replay takes {run.median(bare_times):.1f} s.\n\n"
-            + "\n".join(lines) + "\n")
-    if not given.only:
-        text += f"\nPandalog (`bench/pandalog.cpp`; 1 million entries a second wanted): {pandalog_speed()}\n"
-    print(text)
-    if given.dry_run or given.only or given.recording:
-        return
+def write(text):
     with open(run.DOC, encoding="utf-8") as file:
         document = file.read()
     begin, end = "<!-- plugins begin -->", "<!-- plugins end -->"
@@ -121,6 +140,46 @@ def main():
     with open(run.DOC, "w", encoding="utf-8") as file:
         file.write(f"{head}{begin}\n{text}{end}{rest.split(end)[1]}")
     print(f"written to {os.path.relpath(run.DOC)}", file=sys.stderr)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-n", type=int, default=3, help="rounds at most (default 3)")
+    parser.add_argument("--minutes", type=float, default=11.5, help="for the rounds (default 11.5); there is always one")
+    parser.add_argument("--only", action="append", help="cases whose arguments are this")
+    parser.add_argument("--recording", help="another recording")
+    parser.add_argument("--dry-run", action="store_true")
+    given = parser.parse_args()
+    os.makedirs(run.OUT, exist_ok=True)
+    cases = [case for case in CASES if not given.only or case[1] in given.only]
+    if not cases:
+        sys.exit("bench: --only is one of " + " ".join(case[1] for case in CASES))
+    ratios, bare_times, failures = {case[0]: [] for case in cases}, [], {}
+    try:
+        recording = given.recording or record()
+        begin, rounds, longest = time.monotonic(), 0, 0.0
+        while rounds == 0 or (rounds < given.n and time.monotonic() - begin + longest < given.minutes * 60):
+            started = time.monotonic()
+            measure_round(recording, cases, ratios, bare_times, failures)
+            longest = max(longest, time.monotonic() - started)
+            rounds += 1
+            print(f"round {rounds}: {longest:.0f} s", file=sys.stderr, flush=True)
+        text = (f"Made by `make bench-plugins` on {time.strftime('%Y-%m-%d')}: user time over that of the bare replay of "
+                f"Debian's amd64\nboot and `bench/workload.c`, which takes {run.median(bare_times):.1f} s; medians of "
+                f"{rounds} rounds.\n\n| plugin | over the bare replay | at most | PANDA's |\n|---|---|---|---|\n"
+                + "".join(row(case, ratios, failures) + "\n" for case in cases))
+    except Failed as why:
+        sys.exit(f"bench: {why}")
+    if not given.only:
+        try:
+            speed = pandalog_speed()
+        except Failed as why:
+            speed = failures["pandalog"] = f"failed: {why}"
+        text += f"\nPandalog entries a second, by wall clock (1 million wanted): {speed}.\n"
+    print(text)
+    if not (given.dry_run or given.only or given.recording):
+        write(text)
+    sys.exit(1 if failures else 0)
 
 
 if __name__ == "__main__":
