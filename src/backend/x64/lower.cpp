@@ -20,6 +20,7 @@ Assembler::Offset Lowering::run(const ir::Unit& unit, exec::TranslationUnit& han
   tokens_.clear();
   cold_stubs_.clear();
   tail_jumps_.clear();
+  other_addends_.clear();
   exits_.assign(unit.exit_count, ExitJump{});
   current_insn_ = 0;
   const Assembler::Offset entry = c_.here();
@@ -30,6 +31,7 @@ Assembler::Offset Lowering::run(const ir::Unit& unit, exec::TranslationUnit& han
     const ir::Block& way_back = unit.blocks[loop_exit_];
     loop_exit_number_ = unit.insts[way_back.first + way_back.count - 1].aux;
   }
+  chains_.run(unit, loop_exit_ != ir::kNoValue && thunks_.addend_count != 0 ? &unit.blocks[0] : nullptr);
   ra_.begin_unit(unit);
   groups_.begin_unit(unit);
   x87_.begin_unit(unit);
@@ -63,6 +65,7 @@ Assembler::Offset Lowering::run(const ir::Unit& unit, exec::TranslationUnit& han
   emit_cold_stubs();
   emit_cold_accesses();
   emit_slow_stubs();
+  emit_other_addends();
   emit_tail();
   return entry;
 }

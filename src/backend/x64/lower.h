@@ -15,6 +15,7 @@
 #include "backend/x64/access_groups.h"
 #include "backend/x64/assembler.h"
 #include "backend/x64/frame.h"
+#include "backend/x64/loop_chains.h"
 #include "backend/x64/reg_alloc.h"
 #include "backend/x64/x87_stack.h"
 #include "base/soft_float.h"
@@ -33,6 +34,15 @@ struct Thunks {
   // A guest address becomes the host's: by MMU mode, whether it is written, log2 of the size, and register.
   static constexpr unsigned kSizes = 5;
   Assembler::Offset lookup[kMmuModes][2][kSizes][8] = {};
+  Assembler::Offset last_addends = 0;  // LastAddend[addend_count], which may be none, in pages of their own
+  uint32_t addend_count = 0;
+};
+
+// What Lowering::load_addend() keeps of an access. Several may share one.
+struct LastAddend {
+  uint64_t addend;
+  int32_t misses_left;
+  uint32_t unused;
 };
 
 class Lowering {
@@ -80,6 +90,12 @@ class Lowering {
     bool saves_address;
     bool first, narrow;
   };
+  // The TLB entry has another addend than the access had the last time.
+  struct OtherAddend {
+    Assembler::Offset jump, compare, cell;
+    int to, entry;
+    uint8_t mode;
+  };
   struct ColdStub {
     exec::Exit kind;
     Assembler::Offset jump;
@@ -123,6 +139,9 @@ class Lowering {
   // --- memory
   void tlb_lookup(const ir::MemInfo& info, unsigned size, bool write, ir::ValueId address_value, int address, int t1,
                   int t2);
+  void load_addend(int to, int entry, uint8_t mode);
+  void emit_other_addends();
+  [[nodiscard]] Xbyak::RegRip rip_relative(Assembler::Offset where, int size) const;
   unsigned emit_load(ir::Type t, int d, const Xbyak::RegExp& at);  // returns where the result's zero bits begin
   void emit_store(ir::Type t, int data, uint64_t constant, const Xbyak::RegExp& at);
   int lone_address(const Inst& in, AccessGroup* group);
@@ -223,6 +242,9 @@ class Lowering {
   std::vector<LazyToken> tokens_;
   std::vector<ColdStub> cold_stubs_;
   std::vector<Assembler::Offset> tail_jumps_;
+  std::vector<OtherAddend> other_addends_;
+  uint32_t next_addend_ = 0;
+  LoopChains chains_;
   std::vector<ExitJump> exits_;
   std::vector<RegAlloc::Binding> stores_;
   // Where the unit is a loop: the block that leaves to the unit itself, and the number of that exit.

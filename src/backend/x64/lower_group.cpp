@@ -59,7 +59,12 @@ Xbyak::RegExp Lowering::begin_shared(const Inst& in, AccessGroup& group, int dat
     c_.and_(reg64(last), 0xfffff000);
     c_.cmp(reg64(last), c_.qword[c_.rbp + reg64(entry) + tlb_field(info.mode, tag)]);
     cold.jump = c_.jcc_forward(Cc::Ne);
-    c_.add(reg64(p), c_.qword[c_.rbp + reg64(entry) + tlb_field(info.mode, offsetof(TlbEntry, addend))]);
+    if (chains_.holds(index_)) {
+      load_addend(last, entry, info.mode);
+      c_.add(reg64(p), reg64(last));
+    } else {
+      c_.add(reg64(p), c_.qword[c_.rbp + reg64(entry) + tlb_field(info.mode, offsetof(TlbEntry, addend))]);
+    }
   }
   taken |= 1u << p;
   cold.address = ra_.cold_scratch(taken, spare & ~taken, &cold.saves_address);

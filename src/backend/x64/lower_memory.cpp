@@ -20,6 +20,46 @@ void tlb_index(Assembler& c, int to, int address) {
   c.and_(reg32(to), static_cast<uint32_t>(kTlbIndexMask));
 }
 
+// The addend of the TLB entry at `entry` (of tlb_index()) to `to`. Where a loop waits for this access, the addend that
+// it had the last time is taken instead, and compared with the entry's on the side: the access does not wait for the
+// look-up then. Neighbours in RAM have one addend, so that it is seldom another; where it is another too often, the
+// comparison becomes the load.
+void Lowering::load_addend(int to, int entry, uint8_t mode) {
+  const Xbyak::Address addend = c_.qword[c_.rbp + reg64(entry) + tlb_field(mode, offsetof(TlbEntry, addend))];
+  if (!chains_.holds(index_)) {
+    c_.mov(reg64(to), addend);
+    return;
+  }
+  constexpr int32_t kMisses = 1 << 16;
+  const Assembler::Offset cell = thunks_.last_addends + next_addend_ * static_cast<uint32_t>(sizeof(LastAddend));
+  next_addend_ = (next_addend_ + 1) % thunks_.addend_count;
+  const LastAddend fresh{0, kMisses, 0};
+  std::memcpy(c_.at(cell), &fresh, sizeof fresh);
+  c_.mov(reg64(to), c_.qword[rip_relative(cell, 7)]);
+  const Assembler::Offset compare = c_.here();
+  c_.cmp(reg64(to), addend);
+  const Assembler::Offset other = c_.jcc_forward(Cc::Ne);
+  other_addends_.push_back({other, compare, cell, to, entry, mode});
+}
+
+// [where], for an instruction of `size` bytes that ends in its displacement.
+Xbyak::RegRip Lowering::rip_relative(Assembler::Offset where, int size) const {
+  return c_.rip + (static_cast<int>(where) - static_cast<int>(c_.here()) - size);
+}
+
+void Lowering::emit_other_addends() {
+  constexpr uint8_t kMovLoad = 0x8b;
+  for (const OtherAddend& o : other_addends_) {
+    c_.patch(o.jump, c_.here());
+    c_.mov(reg64(o.to), c_.qword[c_.rbp + reg64(o.entry) + tlb_field(o.mode, offsetof(TlbEntry, addend))]);
+    c_.mov(c_.qword[rip_relative(o.cell, 7)], reg64(o.to));
+    c_.dec(c_.dword[rip_relative(o.cell + static_cast<uint32_t>(offsetof(LastAddend, misses_left)), 6)]);
+    c_.jcc_back(Cc::Ns, o.jump);
+    c_.mov(c_.byte[rip_relative(o.compare + 1, 7)], kMovLoad);  // behind the prefix
+    c_.jmp_back(o.jump);
+  }
+}
+
 // Leaves the entry's addend in t1 and has jumped to the slow stub where the tag does not match.
 void Lowering::tlb_lookup(const ir::MemInfo& info, unsigned size, bool write, ir::ValueId address_value, int address,
                           int t1, int t2) {
@@ -43,16 +83,16 @@ void Lowering::tlb_lookup(const ir::MemInfo& info, unsigned size, bool write, ir
     c_.mov(reg64(t1), c_.qword[c_.rbp + (tlb_field(info.mode, offsetof(TlbEntry, addend)) + entry)]);
     return;
   }
-  tlb_index(c_, t1, address);
+  tlb_index(c_, t2, address);
   if (size == 1) {
-    c_.mov(reg64(t2), reg64(address));
+    c_.mov(reg64(t1), reg64(address));
   } else {
-    c_.lea(reg64(t2), c_.ptr[reg64(address) + static_cast<int>(size - 1)]);
+    c_.lea(reg64(t1), c_.ptr[reg64(address) + static_cast<int>(size - 1)]);
   }
-  c_.and_(reg64(t2), 0xfffff000);
-  c_.cmp(reg64(t2), c_.qword[c_.rbp + reg64(t1) + tlb_field(info.mode, tag_field)]);
+  c_.and_(reg64(t1), 0xfffff000);
+  c_.cmp(reg64(t1), c_.qword[c_.rbp + reg64(t2) + tlb_field(info.mode, tag_field)]);
   stub.jumps[0] = c_.jcc_forward(Cc::Ne);
-  c_.mov(reg64(t1), c_.qword[c_.rbp + reg64(t1) + tlb_field(info.mode, offsetof(TlbEntry, addend))]);
+  load_addend(t1, t2, info.mode);
 }
 
 void Lowering::slow_stub(const Inst& in, unsigned size, int address, int data, uint64_t constant) {

@@ -1,8 +1,7 @@
 #include "backend/x64/x64_backend.h"
 
-#include <xbyak/xbyak_util.h>
-
 #include <unistd.h>
+#include <xbyak/xbyak_util.h>
 
 #include <algorithm>
 #include <bit>
@@ -20,6 +19,7 @@
 #include "backend/x64/frame.h"
 #include "backend/x64/lower.h"
 #include "base/check.h"
+#include "base/types.h"
 #include "exec/translation_unit.h"
 #include "ir/printer.h"
 
@@ -36,6 +36,8 @@ using Enter = RawExit (*)(void* state, const void* code);
 constexpr int kSaved[] = {3, 5, 12, 13, 14, 15};  // rbx rbp r12-r15
 constexpr int kFrame = kFrameBytes + 8;           // keeps rsp 16-byte aligned after six pushes
 
+// From this size on there is room for many LastAddends.
+constexpr size_t kLargeArea = size_t{1} << 20;
 // More than the largest op with its share of the cold part can take.
 constexpr size_t kMaxBytesPerOp = 1024;
 
@@ -88,6 +90,9 @@ class X64Backend final : public exec::Backend {
 
 void X64Backend::emit_thunks() {
   Assembler& c = asm_;
+  // Data that translated code writes: not in a page of code.
+  thunks_.addend_count = area_.size() < kLargeArea ? 64 : 1024;
+  c.setSize((thunks_.addend_count * sizeof(LastAddend) + kPageSize - 1) & kPageMask);
   const bool avx = c.features.avx;
   const Xbyak::Address guest = c.dword[c.rbp + PANDA_CONTEXT(guest_mxcsr)];
   const Xbyak::Address host = c.dword[c.rbp + PANDA_CONTEXT(host_mxcsr)];

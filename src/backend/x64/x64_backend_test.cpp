@@ -169,6 +169,34 @@ TEST_F(X64BackendTest, TheOldestIsInTheWayOfAFullArea) {
   EXPECT_EQ(run(t).unit, &t);
 }
 
+// A loop that waits for a load takes the addend that it had the last time. In the list that is walked here it is
+// another one each time, until the code gives up on that.
+TEST_F(X64BackendTest, AnAddendThatIsAlwaysAnother) {
+  constexpr uint64_t kPc = 0x1000, kOne = kRamBase, kOther = kRamAlias + kPageSize;
+  ir::Unit unit;
+  ir::Builder b(unit);
+  b.begin_block();
+  b.count(1);
+  b.insn(kPc, 1);
+  unit.guest_insns.back().refund = 1;
+  const ir::Value next = b.load(Type::I64, b.get(Type::I64, kA), {});
+  b.set(kA, next);
+  b.set(kB, b.add(b.get(Type::I64, kB), next));
+  b.exit_direct(kPc);
+  exec::TranslationUnit t;
+  ASSERT_TRUE(machine_.backend().compile(unit, t));
+  machine_.backend().link(t, 0, t, false);
+  std::memcpy(machine_.ram().data(), &kOther, sizeof kOther);
+  std::memcpy(machine_.ram().data() + kPageSize, &kOne, sizeof kOne);
+  machine_.set_slot<uint64_t>(kA, kOne);
+  machine_.set_slot<uint64_t>(kB, 0);
+  constexpr int64_t kTimes = 200'000;
+  machine_.cpu().budget = kTimes;
+  EXPECT_EQ(run(t).kind, Exit::Budget);
+  EXPECT_EQ(machine_.cpu().budget, 0);
+  EXPECT_EQ(machine_.slot<uint64_t>(kB), kTimes / 2 * (kOne + kOther));
+}
+
 TEST(X64Backend, RefusesBadSizes) {
   EXPECT_FALSE(x64::create_backend(0).has_value());
   EXPECT_FALSE(x64::create_backend(size_t{1} << 40).has_value());
