@@ -61,8 +61,8 @@ struct Callback {
   unsigned switched_off = 0;  // how often
   // Of a memory callback: called first, with the same arguments, and the callback only where it returns true.
   const void* filter = nullptr;
-  // What translated code calls: the function (or its filter) while it is to be called, else one that does nothing. So a callback ends
-  // at once, though translations that call it may still run for a while.
+  // What translated code calls: the function (or its filter) while it is to be called, else one that does nothing. So a
+  // callback ends at once, though translations that call it may still run for a while.
   const void** target = nullptr;
   bool direct = false;  // may be called by translated code without the registry's care
   ir::HelperDesc call{};  // of the direct call

@@ -42,8 +42,10 @@ const ir::HelperDesc Instrumentation::kGuarded = descriptor<2>("plugin_callback"
 const ir::HelperDesc Instrumentation::kGuarded2 = descriptor<3>("plugin_callback2", &Instrumentation::guarded2, false);
 const ir::HelperDesc Instrumentation::kGuardedList =
     descriptor<3>("plugin_callback_list", &Instrumentation::guarded_list, false);
-const ir::HelperDesc Instrumentation::kCountList = descriptor<2>("plugin_counters", &Instrumentation::count_list, false);
-const ir::HelperDesc Instrumentation::kLookAtCode = descriptor<0>("plugin_look_at_code", &Instrumentation::look_at_code, true);
+const ir::HelperDesc Instrumentation::kCountList =
+    descriptor<2>("plugin_counters", &Instrumentation::count_list, false);
+const ir::HelperDesc Instrumentation::kLookAtCode =
+    descriptor<0>("plugin_look_at_code", &Instrumentation::look_at_code, true);
 const ir::HelperDesc Instrumentation::kInvalidate =
     descriptor<2>("plugin_block_invalidate", &Instrumentation::block_invalidate, true);
 const ir::HelperDesc Instrumentation::kPartEnds = descriptor<3>("plugin_part_ends", &Instrumentation::part_ends, false);
@@ -354,16 +356,14 @@ void Instrumentation::call_guarded(void* state, Call call) {
 
 void Instrumentation::guarded(void* state, uint64_t callback, uint64_t argument) noexcept {
   Instrumentation& self = of(state);
-  self.call_guarded(state, [&] {
-    self.registry_.call_one(*reinterpret_cast<const Callback*>(callback), state, argument);
-  });
+  self.call_guarded(state,
+                    [&] { self.registry_.call_one(*reinterpret_cast<const Callback*>(callback), state, argument); });
 }
 
 void Instrumentation::guarded2(void* state, uint64_t callback, uint64_t argument, uint64_t second) noexcept {
   Instrumentation& self = of(state);
-  self.call_guarded(state, [&] {
-    self.registry_.call_one(*reinterpret_cast<const Callback*>(callback), state, argument, second);
-  });
+  self.call_guarded(
+      state, [&] { self.registry_.call_one(*reinterpret_cast<const Callback*>(callback), state, argument, second); });
 }
 
 // Those that take no second argument do not look at it.

@@ -187,7 +187,7 @@ class Instrumentation : public exec::Instrumenter, public CpuObserver {
   std::unordered_map<const TranslationBlock*, std::vector<std::vector<Callback*>>> after_insns_;
   // Those that are called in a loop. Kept, as the callbacks are: translated code points at them.
   std::set<std::vector<Callback*>> lists_;
-  uint64_t last_pc_ = 0;       // of the instruction being emitted, pc register
+  uint64_t last_pc_ = 0;        // of the instruction being emitted, pc register
   bool careful_after_ = false;  // callbacks behind the instruction before it may have changed code
   bool in_call_ = false;        // translated code calls a callback
   // Blocks whose code a callback changed that translated code called: the running one may be among them.

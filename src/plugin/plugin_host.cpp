@@ -236,7 +236,8 @@ Status PluginHost::load(std::string_view file, const std::vector<Argument>& argu
     return {};
   }
   // Both would be one shared object, and the first one's end that of the second.
-  if (std::any_of(plugins_.begin(), plugins_.end(), [&](const auto& p) { return !p->loaded && p->handle != nullptr && p->name == name; })) {
+  if (std::any_of(plugins_.begin(), plugins_.end(),
+                  [&](const auto& p) { return !p->loaded && p->handle != nullptr && p->name == name; })) {
     return fail("plugin {}: it is being unloaded: load it when the running callbacks have returned", name);
   }
   PANDA_TRY(const std::string path, find_plugin(paths_, file));

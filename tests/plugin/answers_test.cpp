@@ -1,5 +1,6 @@
-// What a plugin answers decides: exceptions and interrupts dropped and changed, an address space kept, a hypercall handled,
-// registers written, one instruction instrumented of many. On both back ends, in a guest program (tests/x86/guest).
+// What a plugin answers decides: exceptions and interrupts dropped and changed, an address space kept, a hypercall
+// handled, registers written, one instruction instrumented of many. On both back ends, in a guest program
+// (tests/x86/guest).
 #include <gtest/gtest.h>
 
 #include <array>
@@ -103,7 +104,8 @@ TEST_P(AnswersTest, DecideWhatTheGuestSees) {
     EXPECT_EQ(Log(alone.begin(), alone.begin() + 12),
               (Log{0xe6, 0x1000, 0xe3, 0x1001, 0xe0, 0x1002, 0xe40, 0x1003, 0xe40, 0x1004, 0x5000, 0x5000}));
     EXPECT_EQ(alone.back(), 2u);
-    EXPECT_EQ(run(true, step), (Log{0x1000, 0x1001, 0xe6, 0x1002, 0x1003, 0xe41, 0x1004, 0, 0x5000, 0x600d, 0x600e, 0x77}))
+    EXPECT_EQ(run(true, step),
+              (Log{0x1000, 0x1001, 0xe6, 0x1002, 0x1003, 0xe41, 0x1004, 0, 0x5000, 0x600d, 0x600e, 0x77}))
         << step;
     EXPECT_EQ(g_seen.exceptions, (Log{6, 3, 0}));
     EXPECT_EQ(g_seen.second, Log());

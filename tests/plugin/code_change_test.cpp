@@ -1,5 +1,5 @@
-// A plugin that writes guest code, the running block's included: what runs next is what is in memory then, each event is
-// told once all the same, and a recording of it replays, without the plugin and with it.
+// A plugin that writes guest code, the running block's included: what runs next is what is in memory then, each event
+// is told once all the same, and a recording of it replays, without the plugin and with it.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -64,7 +64,8 @@ uint64_t count_of(uint64_t round, uint32_t at) { return 1 + round * kInsns + at;
 
 void consider(unsigned type, uint64_t pc, uint64_t count) {
   if (type != g_case.type || pc != kTop + 4 * g_case.at) return;
-  const bool after = type == PANDA_CB_AFTER_INSN_EXEC || type == PANDA_CB_AFTER_BLOCK_EXEC || type == PANDA_CB_END_BLOCK_EXEC;
+  const bool after =
+      type == PANDA_CB_AFTER_INSN_EXEC || type == PANDA_CB_AFTER_BLOCK_EXEC || type == PANDA_CB_END_BLOCK_EXEC;
   for (const auto& [round, step] : {std::pair{kRound, 100u}, std::pair{kRound + 2, 1u}}) {
     if (count != count_of(round, g_case.at) + (after ? 1 : 0) || (step == 1 && !g_twice)) continue;
     const unsigned reg = 3 + g_case.changes;
@@ -112,8 +113,12 @@ class CodeChangeTest : public testing::TestWithParam<toy::BackendFactory> {
     hooks.plugin_writes = [this](std::optional<InsnCount> at) {
       if (recorder_) recorder_->plugin_writes(at);
     };
-    auto host = PluginHost::create({.engine = machine_->engine.get(), .arch = "x86_64", .executable_dir = "",
-                                    .library_dir = "", .hooks = hooks, .target = &kToyTarget});
+    auto host = PluginHost::create({.engine = machine_->engine.get(),
+                                    .arch = "x86_64",
+                                    .executable_dir = "",
+                                    .library_dir = "",
+                                    .hooks = hooks,
+                                    .target = &kToyTarget});
     ASSERT_TRUE(host.has_value());
     host_ = std::move(*host);
     g_seen = {};
@@ -133,7 +138,10 @@ class CodeChangeTest : public testing::TestWithParam<toy::BackendFactory> {
   snapshot::StateDigest record(const std::string& name) {
     start(program(), RrMode::Record, true);
     auto recorder = replay::Recorder::begin(name, machine_->outside, replay::Line::of(*machine_->engine),
-                                            {"toy", "", "", machine_->memory->size_bytes(),
+                                            {"toy",
+                                             "",
+                                             "",
+                                             machine_->memory->size_bytes(),
                                              {machine_->memory->ranges().begin(), machine_->memory->ranges().end()}});
     EXPECT_TRUE(recorder.has_value()) << recorder.error().message;
     recorder_ = std::move(*recorder);

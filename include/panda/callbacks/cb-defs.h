@@ -1,8 +1,9 @@
 /* The types of callbacks: panda_cb_type numbers them, panda_cb holds one of any type.
  *
  * Results. Callback types have changed their results between generations of the API (int, void,
- * bool for one and the same callback), and the widths of some arguments. In C++ a member takes a function with
- * any result whose arguments are of its kinds, integers and pointers, of any width. In C the compiler warns where the result is not today's; a source that includes the old
+ * bool for one and the same callback), and the widths of some arguments. In C++ a member takes a
+ * function with any result whose arguments are of its kinds: integers of any width, pointers. In C
+ * the compiler warns where a function's type is not today's; a source that includes the old
  * "panda_plugin.h", or defines PANDA_UNTYPED_CALLBACKS, gets members that take any function.
  * A result that is not declared void is looked at only where the callback's meaning has one.
  */
@@ -35,7 +36,8 @@ namespace panda_detail {
 /* Arguments that are passed alike: each in a register, zero-extended. */
 template <typename A, typename B>
 struct Alike {
-  static constexpr bool value = std::is_same<A, B>::value || (std::is_integral<A>::value && std::is_integral<B>::value) ||
+  static constexpr bool value = std::is_same<A, B>::value ||
+                                (std::is_integral<A>::value && std::is_integral<B>::value) ||
                                 (std::is_pointer<A>::value && std::is_pointer<B>::value);
 };
 template <typename A, typename B>

@@ -83,9 +83,9 @@ panda_cb_with_context panda_get_cb_trampoline(panda_cb_type type) {
   panda_cb_with_context cb{};
   cb.cbaddr = nullptr;
   switch (static_cast<int>(type)) {
-#define PANDA_CALLBACK(ID, member, kind, result, ...)                                                  \
-  case PANDA_CB_##ID:                                                                            \
-    cb.cbaddr = reinterpret_cast<void (*)()>(&Trampoline<result(__VA_ARGS__)>::call);            \
+#define PANDA_CALLBACK(ID, member, kind, result, ...)                                 \
+  case PANDA_CB_##ID:                                                                 \
+    cb.cbaddr = reinterpret_cast<void (*)()>(&Trampoline<result(__VA_ARGS__)>::call); \
     break;
 #define PANDA_CALLBACK_NOARGS(ID, member, kind, result) PANDA_CALLBACK(ID, member, kind, result, )
 #include "panda/callbacks/cb-table.inc"
