@@ -36,9 +36,9 @@ void exit_priv(CPUState *cpu);
 
 /* ---- CPU */
 CPUState *get_cpu(void);
-target_ulong panda_current_asid(CPUState *env); /* x86: CR3 */
-target_ulong panda_current_pc(CPUState *cpu);   /* linear address of the current instruction */
-uint32_t panda_get_eflags(CPUState *cpu);       /* x86: EFLAGS with the arithmetic flags */
+target_ulong panda_current_asid(CPUState *env);              /* x86: CR3 */
+target_ulong panda_current_pc(CPUState *cpu);                /* linear address of the current instruction */
+uint32_t panda_get_eflags(CPUState *cpu);                    /* x86: EFLAGS with the arithmetic flags */
 void panda_disas(FILE *out, void *code, unsigned long size); /* `code`: guest virtual address */
 void panda_break_main_loop(void);
 /* What the guest runs, as -os gives it: FAMILY-BITS[-VARIANT], "linux-64-debian:12". Strings are NULL until set. */
@@ -49,8 +49,8 @@ extern char *panda_os_family;
 extern char *panda_os_variant;
 extern uint32_t panda_os_bits;
 extern PandaOsFamily panda_os_familyno;
-void panda_cleanup(void);           /* unloads all plugins when the running callbacks have returned */
-void panda_before_find_fast(void);  /* the engine does by itself what this was for: nothing */
+void panda_cleanup(void);                /* unloads all plugins when the running callbacks have returned */
+void panda_before_find_fast(void);       /* the engine does by itself what this was for: nothing */
 uint64_t rr_get_guest_instr_count(void); /* instructions completed since the recording or run began */
 
 static inline int panda_physical_memory_read(hwaddr addr, uint8_t *buf, int len) {

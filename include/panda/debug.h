@@ -35,8 +35,8 @@
 #define LOG_PANDALN_FILE stdout
 
 /* The format may come with or without arguments; __extension__ would not help: GNU's ## is used. */
-#define PANDA_LOG_LINE_(level, file, kind, fmt, args...)                                              \
-  do {                                                                                                \
+#define PANDA_LOG_LINE_(level, file, kind, fmt, args...)                                                               \
+  do {                                                                                                                 \
     if (PANDA_LOG_LEVEL >= (level)) fprintf(file, PANDA_MSG kind "%s(%s)> " fmt "\n", __FILENAME__, __func__, ##args); \
   } while (0)
 #define LOG_ERROR(fmt, args...) PANDA_LOG_LINE_(PANDA_LOG_ERROR, LOG_ERROR_FILE, "E:", fmt, ##args)

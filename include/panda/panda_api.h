@@ -22,9 +22,9 @@ void panda_cleanup_record(void); /* ends the recording, if one is being made */
 /* A monitor command. What only answers (help, info, list_plugins, plugin_cmd) does so: free() it. Others are
  * carried out when the running block has ended, and the answer is "". */
 char *panda_monitor_run(char *buf);
-void panda_init_monitor(void); /* nothing: it is always there */
+void panda_init_monitor(void);                                                   /* nothing: it is always there */
 int panda_init_plugin(char *plugin_name, char **plugin_args, uint32_t num_args); /* 1: loaded; 0: not */
-bool panda_was_aborted(void);  /* false: nothing here aborts a run */
+bool panda_was_aborted(void);                                                    /* false: nothing here aborts a run */
 unsigned long garray_len(struct _GArray *list);
 /* Snapshots to go back to, and memory added to a machine, are not in this version: -1, and said once. */
 int panda_snap(char *name);

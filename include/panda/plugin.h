@@ -18,9 +18,8 @@
 #include <string.h>
 
 #include "panda/callbacks/cb-defs.h"
-#include "panda/types.h"
-
 #include "panda/plugin_version.h"
+#include "panda/types.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -75,8 +74,8 @@ void panda_remove_inline_counter(void *plugin, uint64_t *counter);
  * date, and it must not call the API. One that calls no function outside its plugin and does not compute in floating
  * point is called by translated code itself, in a few nanoseconds. A filter saves time and no more: some accesses
  * (of devices, of helpers, wide ones) reach the callback without it. A callback with a filter must not write guest
- * registers. Set it right after registering, or at any time for the blocks that come; NULL takes it away. False: no such
- * callback is registered with this context, or it is not one of PANDA_CB_VIRT_MEM_*. */
+ * registers. Set it right after registering, or at any time for the blocks that come; NULL takes it away. False: no
+ * such callback is registered with this context, or it is not one of PANDA_CB_VIRT_MEM_*. */
 bool panda_filter_callback(void *plugin, panda_cb_type type, panda_cb_with_context cb, void *context,
                            bool (*filter)(void *context, CPUState *env, target_ptr_t pc, target_ptr_t addr, size_t size,
                                           uint8_t *buf));
@@ -171,10 +170,10 @@ const char *panda_parse_string_opt(panda_arg_list *args, const char *argname, co
 char **str_split(char *a_str, const char a_delim);
 
 /* ---- translation and execution */
-bool panda_flush_tb(void);       /* was a flush requested? (clears the request) */
-void panda_do_flush_tb(void);    /* drop all translations when the running block ends */
-bool panda_break_exec(void);     /* was a break requested? (clears the request) */
-void panda_do_break_exec(void);  /* return to the main loop soon */
+bool panda_flush_tb(void);      /* was a flush requested? (clears the request) */
+void panda_do_flush_tb(void);   /* drop all translations when the running block ends */
+bool panda_break_exec(void);    /* was a break requested? (clears the request) */
+void panda_do_break_exec(void); /* return to the main loop soon */
 /* env->panda_guest_pc is the linear address of the running instruction. In callbacks it and the
  * program counter are always exact; enabling keeps it so in between. */
 void panda_enable_precise_pc(void);
@@ -194,8 +193,8 @@ int panda_write_current_llvm_bitcode_to_file(const char *path); /* -1 */
 uintptr_t panda_get_current_llvm_module(void);                  /* 0 */
 
 /* ---- machine */
-void panda_memsavep(FILE *file);  /* guest RAM, in the order of physical addresses */
-char *panda_get_rr_name(void);    /* of the recording that is made or replayed, or NULL; free() it */
+void panda_memsavep(FILE *file); /* guest RAM, in the order of physical addresses */
+char *panda_get_rr_name(void);   /* of the recording that is made or replayed, or NULL; free() it */
 
 /* Writes to the monitor that sent the command (callback `monitor`); mon NULL: to standard output. */
 int monitor_printf(Monitor *mon, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

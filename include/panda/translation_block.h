@@ -15,10 +15,10 @@ typedef struct TranslationBlock {
   uint16_t size;               /* guest bytes; 0 until the block is translated */
   uint16_t icount;             /* guest instructions; 0 until the block is translated */
   uint32_t cflags;
-  const void *tc_ptr;          /* host code, for display */
-  void *opaque;                /* free for plugins; NULL at first */
-  void *unit_;                 /* the engine's */
-  uint64_t engine_;            /* the engine's */
+  const void *tc_ptr; /* host code, for display */
+  void *opaque;       /* free for plugins; NULL at first */
+  void *unit_;        /* the engine's */
+  uint64_t engine_;   /* the engine's */
 } TranslationBlock;
 
 /* How a block ended (after_block_exec): <= TB_EXIT_IDX1 it ran to its end, else it was left early

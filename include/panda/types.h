@@ -16,8 +16,8 @@ typedef struct MachineState MachineState;
 typedef struct MemoryRegion MemoryRegion;
 
 /* Declares the function types cb_name_t and cb_name_with_context_t of a plugin-plugin callback. */
-#define PPP_CB_TYPEDEF(ret_type, cb_name, ...)       \
-  typedef ret_type (*cb_name##_t)(__VA_ARGS__);      \
+#define PPP_CB_TYPEDEF(ret_type, cb_name, ...)  \
+  typedef ret_type (*cb_name##_t)(__VA_ARGS__); \
   typedef ret_type (*cb_name##_with_context_t)(void *context, __VA_ARGS__);
 
 #endif

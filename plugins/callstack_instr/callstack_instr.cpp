@@ -130,7 +130,7 @@ class CallstackInstr : public panda::Plugin {
   }
 
   // Of the innermost frames. Each is checked against the stack in memory.
-  uint32_t chain(CPUState* cpu, target_ulong* out, uint32_t n, target_ulong Frame::*field) {
+  uint32_t chain(CPUState* cpu, target_ulong* out, uint32_t n, target_ulong Frame::* field) {
     Stack* const stack = stacks_.at(place_of(cpu));
     if (stack == nullptr) return 0;
     uint32_t count = 0;

@@ -56,8 +56,7 @@ struct Hooks : panda::Plugin {
   void run_for_block(panda_cb_type type, CPUState *cpu, const TranslationBlock *tb, Call call) {
     const target_ulong begin = tb->pc;
     const target_ulong size = tb->size;
-    run(
-        by_type[type], cpu, [=](const hook &h) { return h.addr - begin < size; }, call);
+    run(by_type[type], cpu, [=](const hook &h) { return h.addr - begin < size; }, call);
   }
 };
 Hooks *plugin;

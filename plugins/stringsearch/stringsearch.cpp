@@ -31,7 +31,7 @@ constexpr size_t kMostCallers = 4096;
 struct Search {
   static constexpr size_t kPcs = 1 << 16;
   callstack::TapMap<Matcher::State> states;
-  std::array<uint32_t, kPcs> inside{};       // tap points whose pc falls here and that are inside a string
+  std::array<uint32_t, kPcs> inside{};          // tap points whose pc falls here and that are inside a string
   std::array<uint64_t, kPcs / 64> is_inside{};  // bits: that there are some
 
   static size_t place_of(target_ulong pc) { return (pc ^ pc >> 16) & (kPcs - 1); }

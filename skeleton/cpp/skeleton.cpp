@@ -34,8 +34,9 @@ struct Skeleton : panda::Plugin {
 
   ~Skeleton() override {
     std::vector<std::pair<target_ulong, uint64_t>> sorted(blocks.begin(), blocks.end());
-    std::sort(sorted.begin(), sorted.end(),
-              [](const auto &a, const auto &b) { return a.second != b.second ? a.second > b.second : a.first < b.first; });
+    std::sort(sorted.begin(), sorted.end(), [](const auto &a, const auto &b) {
+      return a.second != b.second ? a.second > b.second : a.first < b.first;
+    });
     if (sorted.size() > top) sorted.resize(top);
     for (const auto &[asid, count] : sorted) out.print(TARGET_FMT_lx " %12" PRIu64 "\n", asid, count);
   }

@@ -41,7 +41,8 @@ TEST(Apigen, NamesWhatHasNoName) {
 TEST(Apigen, PassesOverWhatIsNoPrototype) {
   EXPECT_EQ(shown("#ifndef X_H\n#define X_H\n#include \"a.h\"\n// int no(void);\n/* int no2(void);\n */\n"
                   "typedef int (*cb_t)(int);\ntypedef struct { int (*f)(void); } s_t;\nstruct s { int a; };\n"
-                  "enum { A, B };\nstatic inline int twice(int x) { return 2 * x; }\nextern int variable;\nextern void (*pointer)(int);\n"
+                  "enum { A, B };\nstatic inline int twice(int x) { return 2 * x; }\nextern int variable;\nextern void "
+                  "(*pointer)(int);\n"
                   "#define MACRO(x) int x(void);\nextern \"C\" {\nint yes(void);\n}\n"
                   "extern int yes_too(int a) __attribute__((format(printf, 1, 2)));\n#endif\n"),
             "int|yes|\nint|yes_too|int a=a;\n");

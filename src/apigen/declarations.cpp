@@ -16,7 +16,9 @@ struct Token {
 using Tokens = std::vector<Token>;
 
 bool word_char(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
-bool is_word(const Token& t) { return !t.directive && word_char(t.text[0]) && std::isdigit(static_cast<unsigned char>(t.text[0])) == 0; }
+bool is_word(const Token& t) {
+  return !t.directive && word_char(t.text[0]) && std::isdigit(static_cast<unsigned char>(t.text[0])) == 0;
+}
 
 class Lexer {
  public:
@@ -51,7 +53,8 @@ class Lexer {
   Status skip_comment() {
     const size_t end = text_.find("*/", at_ + 2);
     if (end == std::string_view::npos) return fail("line {}: a comment does not end", line_);
-    line_ += static_cast<unsigned>(std::count(text_.begin() + static_cast<ptrdiff_t>(at_), text_.begin() + static_cast<ptrdiff_t>(end), '\n'));
+    line_ += static_cast<unsigned>(
+        std::count(text_.begin() + static_cast<ptrdiff_t>(at_), text_.begin() + static_cast<ptrdiff_t>(end), '\n'));
     at_ = end + 2;
     return {};
   }
@@ -115,7 +118,9 @@ std::string spell(const Tokens& tokens) {
   std::string out;
   for (size_t i = 0; i < tokens.size(); i++) {
     const Token& t = tokens[i];
-    if (i > 0 && (is_word(tokens[i - 1]) || tokens[i - 1].text == ",") && (is_word(t) || t.text == "*" || t.text == "&")) out += ' ';
+    if (i > 0 && (is_word(tokens[i - 1]) || tokens[i - 1].text == ",") &&
+        (is_word(t) || t.text == "*" || t.text == "&"))
+      out += ' ';
     out += t.text;
   }
   return out;
@@ -132,9 +137,12 @@ size_t closing(const Tokens& t, size_t from) {
 }
 
 // Words that do not count as the type when it is asked whether a parameter has a name beside its type.
-bool qualifier(std::string_view w) { return one_of(w, {"const", "volatile", "restrict", "__restrict", "struct", "enum", "union", "register"}); }
+bool qualifier(std::string_view w) {
+  return one_of(w, {"const", "volatile", "restrict", "__restrict", "struct", "enum", "union", "register"});
+}
 bool builtin(std::string_view w) {
-  return one_of(w, {"void", "char", "short", "int", "long", "float", "double", "signed", "unsigned", "bool", "_Bool", "size_t"});
+  return one_of(
+      w, {"void", "char", "short", "int", "long", "float", "double", "signed", "unsigned", "bool", "_Bool", "size_t"});
 }
 
 Result<Parameter> parameter(Tokens t, size_t number, const std::string& function) {
@@ -180,12 +188,14 @@ Result<std::optional<Function>> function(Tokens t) {
   // Attributes, wherever they stand.
   for (size_t i = 0; i + 1 < t.size();) {
     if (one_of(t[i].text, {"__attribute__", "__attribute"})) {
-      t.erase(t.begin() + static_cast<ptrdiff_t>(i), t.begin() + static_cast<ptrdiff_t>(std::min(closing(t, i + 1) + 1, t.size())));
+      t.erase(t.begin() + static_cast<ptrdiff_t>(i),
+              t.begin() + static_cast<ptrdiff_t>(std::min(closing(t, i + 1) + 1, t.size())));
     } else {
       i++;
     }
   }
-  if (t.empty() || one_of(t.front().text, {"typedef", "static", "using", "template", "namespace", "inline", "_Static_assert", "static_assert"})) {
+  if (t.empty() || one_of(t.front().text, {"typedef", "static", "using", "template", "namespace", "inline",
+                                           "_Static_assert", "static_assert"})) {
     return std::optional<Function>();
   }
   size_t open = 0;
@@ -194,7 +204,8 @@ Result<std::optional<Function>> function(Tokens t) {
   // T (*name)(...) is a variable; T (*name(...))(...) a function that returns a pointer to one.
   const bool declares_pointer = open + 1 < t.size() && t[open + 1].text == "*";
   const size_t inner_end = closing(t, open);
-  if (declares_pointer && std::none_of(t.begin() + static_cast<ptrdiff_t>(open) + 1, t.begin() + static_cast<ptrdiff_t>(std::min(inner_end, t.size())),
+  if (declares_pointer && std::none_of(t.begin() + static_cast<ptrdiff_t>(open) + 1,
+                                       t.begin() + static_cast<ptrdiff_t>(std::min(inner_end, t.size())),
                                        [](const Token& x) { return x.text == "("; })) {
     return std::optional<Function>();
   }
@@ -203,7 +214,8 @@ Result<std::optional<Function>> function(Tokens t) {
                 t[open].line, spell(t));
   }
   const size_t close = closing(t, open);
-  if (close + 1 != t.size()) return fail("line {}: '{}' is not a prototype that can be understood", t[open].line, spell(t));
+  if (close + 1 != t.size())
+    return fail("line {}: '{}' is not a prototype that can be understood", t[open].line, spell(t));
   Function f;
   f.name = t[open - 1].text;
   f.result = spell(Tokens(t.begin(), t.begin() + static_cast<ptrdiff_t>(open) - 1));

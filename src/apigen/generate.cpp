@@ -7,7 +7,8 @@ namespace panda::apigen {
 namespace {
 
 std::string upper(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::isalnum(c) != 0 ? std::toupper(c) : '_'; });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return std::isalnum(c) != 0 ? std::toupper(c) : '_'; });
   return text;
 }
 
@@ -53,7 +54,8 @@ std::string generate(const std::string& plugin, const std::string& header, const
   }
   out += "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n";
   if (!header.empty()) out += fmt::format("#include \"{}\"\n", header);
-  out += "\n#ifndef PANDA_EXT_SHARED\n#define PANDA_EXT_SHARED __attribute__((weak, visibility(\"hidden\")))\n#endif\n\n";
+  out +=
+      "\n#ifndef PANDA_EXT_SHARED\n#define PANDA_EXT_SHARED __attribute__((weak, visibility(\"hidden\")))\n#endif\n\n";
   std::string found;
   for (const Item& item : d.items) {
     if (!item.directive.empty()) {
@@ -66,8 +68,11 @@ std::string generate(const std::string& plugin, const std::string& header, const
     found += fmt::format("  ok = panda_find_function(plugin, \"{}\", \"{}\", &{}) && ok;\n", plugin, item.function.name,
                          pointer(plugin, item.function));
   }
-  out += fmt::format("\nstatic inline bool init_{0}_api(void) {{\n  void *plugin = panda_need_plugin(\"{0}\");\n  bool ok = plugin != 0;\n"
-                     "  if (!ok) return false;\n{1}  return ok;\n}}\n", plugin, found);
+  out += fmt::format(
+      "\nstatic inline bool init_{0}_api(void) {{\n  void *plugin = panda_need_plugin(\"{0}\");\n  bool ok = plugin != "
+      "0;\n"
+      "  if (!ok) return false;\n{1}  return ok;\n}}\n",
+      plugin, found);
   out += "\n#ifdef __cplusplus\n}\n#endif\n\n#endif\n";
   return out;
 }

@@ -14,7 +14,8 @@ class HostFp {
   explicit HostFp(uint32_t host_mxcsr) : guest_mxcsr_(_mm_getcsr()), x87_flags_(x87_flags()) { _mm_setcsr(host_mxcsr); }
   ~HostFp() {
     _mm_setcsr(guest_mxcsr_);
-    if ((x87_flags() & ~x87_flags_) != 0) __asm__ volatile("fnclex");  // too few do no harm: they are in the guest's state
+    if ((x87_flags() & ~x87_flags_) != 0)
+      __asm__ volatile("fnclex");  // too few do no harm: they are in the guest's state
   }
   HostFp(const HostFp&) = delete;
   HostFp& operator=(const HostFp&) = delete;

@@ -148,7 +148,7 @@ Result<LinuxEntry> load_linux(GuestMemory& memory, const LinuxBoot& boot) {
 Result<std::vector<uint8_t>> read_boot_file(const std::string& path, std::string_view what) {
   const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path.c_str(), "rb"), &std::fclose);
   if (!file) return fail("cannot open the {} {}: {}", what, path, std::strerror(errno));
-  struct stat info {};
+  struct stat info{};
   if (fstat(fileno(file.get()), &info) == 0 && S_ISDIR(info.st_mode))
     return fail("cannot read the {} {}: it is a directory", what, path);
   std::vector<uint8_t> bytes;

@@ -15,7 +15,7 @@ namespace panda::cli {
 
 InputThread::InputThread(std::function<void(std::span<const uint8_t>)> input, std::function<void()> ended)
     : input_(std::move(input)), ended_(std::move(ended)) {
-  struct stat st {};
+  struct stat st{};
   if (::fstat(STDIN_FILENO, &st) != 0 || S_ISREG(st.st_mode)) {
     while (read_some()) {
     }

@@ -60,8 +60,8 @@ Result<std::unique_ptr<Machine>> Machine::create_core(const Config& config,
     if (config.backend == BackendKind::Interpreter) {
       m->backend_ = std::move(interpreter);
     } else {
-      auto checker = std::make_unique<check::CheckBackend>(std::move(interpreter), std::move(m->backend_), *m->frontend_,
-                                                           *m->memory_);
+      auto checker = std::make_unique<check::CheckBackend>(std::move(interpreter), std::move(m->backend_),
+                                                           *m->frontend_, *m->memory_);
       checker->set_interval(InsnCount(config.check_from), InsnCount(config.check_to), config.check_every);
       m->checker_ = checker.get();
       m->backend_ = std::move(checker);

@@ -32,7 +32,7 @@ class Machine {
   [[nodiscard]] board::Pc* board() { return board_.get(); }               // null in a replay
   [[nodiscard]] replay::Replayer* replayer() { return replayer_.get(); }  // null when live
   [[nodiscard]] Outside& outside() { return board_ ? static_cast<Outside&>(*board_) : *replayer_; }
-  [[nodiscard]] check::CheckBackend* checker() { return checker_; }       // null but for --backend=check
+  [[nodiscard]] check::CheckBackend* checker() { return checker_; }  // null but for --backend=check
   [[nodiscard]] const snapshot::MachineDescription& description() const { return description_; }
 
   // Of a replay, before it runs: RAM and CPU as the recording began.

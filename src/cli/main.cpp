@@ -78,9 +78,15 @@ class SerialOutput {
 Status add_plugins(const Config& config, plugin::PluginHost& plugins) {
   for (const Config::PluginOption& p : config.plugins) {
     switch (p.kind) {
-      case Config::PluginOption::Kind::List: PANDA_TRY_STATUS(plugins.add_plugins(p.text)); break;
-      case Config::PluginOption::Kind::File: PANDA_TRY_STATUS(plugins.add_plugin_file(p.text)); break;
-      case Config::PluginOption::Kind::Argument: PANDA_TRY_STATUS(plugins.add_argument(p.text)); break;
+      case Config::PluginOption::Kind::List:
+        PANDA_TRY_STATUS(plugins.add_plugins(p.text));
+        break;
+      case Config::PluginOption::Kind::File:
+        PANDA_TRY_STATUS(plugins.add_plugin_file(p.text));
+        break;
+      case Config::PluginOption::Kind::Argument:
+        PANDA_TRY_STATUS(plugins.add_argument(p.text));
+        break;
     }
   }
   return {};
@@ -119,8 +125,10 @@ int run(const Config& config) {
   SignalThread signals(
       [&](int number) {
         std::lock_guard lock(session_mutex);
-        if (session != nullptr) session->post_signal(number);
-        else early_signal = number;
+        if (session != nullptr)
+          session->post_signal(number);
+        else
+          early_signal = number;
       },
       [&](int number) {  // twice: somebody is in a hurry
         terminal.restore();
@@ -150,23 +158,25 @@ int run(const Config& config) {
     }
     if (console) terminal.set_raw();
     Multiplexer* keys = nullptr;
-    Multiplexer mux({.console = console, .monitor = monitor, .monitor_first = config.monitor_first, .echo = terminal.raw()},
-                    {.to_console =
-                         [&](std::span<const uint8_t> bytes) {
-                           (*serial)->queue()->push(bytes);
-                           (*machine)->board()->wake();
-                         },
-                     .monitor_line = [&](std::string line) { s.post_line(std::move(line), keys->monitor_has_focus()); },
-                     .show =
-                         [&](std::string_view text) {
-                           terminal.write(text);
-                           terminal.flush();
-                         },
-                     .quit = [&] { s.post_quit(); },
-                     .send_break = [] {}});
+    Multiplexer mux(
+        {.console = console, .monitor = monitor, .monitor_first = config.monitor_first, .echo = terminal.raw()},
+        {.to_console =
+             [&](std::span<const uint8_t> bytes) {
+               (*serial)->queue()->push(bytes);
+               (*machine)->board()->wake();
+             },
+         .monitor_line = [&](std::string line) { s.post_line(std::move(line), keys->monitor_has_focus()); },
+         .show =
+             [&](std::string_view text) {
+               terminal.write(text);
+               terminal.flush();
+             },
+         .quit = [&] { s.post_quit(); },
+         .send_break = [] {}});
     keys = &mux;
     if (monitor && (config.monitor_first || !console)) {
-      terminal.write(fmt::format("PANDA {} monitor - type 'help' for more information\n{}", kVersion, monitor::kPrompt));
+      terminal.write(
+          fmt::format("PANDA {} monitor - type 'help' for more information\n{}", kVersion, monitor::kPrompt));
       terminal.flush();
     }
     {
@@ -206,16 +216,23 @@ int start(int argc, char** argv) {
   auto config = parse_options(PANDA_SYSTEM_NAME, std::vector<std::string>(argv + 1, argv + argc));
   if (!config) return complain(config.error());
   switch (config->info) {
-    case Config::Info::Help: std::fputs(help_text(kProgram).c_str(), stdout); return 0;
-    case Config::Info::Version: std::printf("%s version %s\n", kProgram, std::string(kVersion).c_str()); return 0;
-    case Config::Info::CpuHelp: std::fputs(cpu_help(PANDA_SYSTEM_NAME).c_str(), stdout); return 0;
+    case Config::Info::Help:
+      std::fputs(help_text(kProgram).c_str(), stdout);
+      return 0;
+    case Config::Info::Version:
+      std::printf("%s version %s\n", kProgram, std::string(kVersion).c_str());
+      return 0;
+    case Config::Info::CpuHelp:
+      std::fputs(cpu_help(PANDA_SYSTEM_NAME).c_str(), stdout);
+      return 0;
     case Config::Info::PluginHelp: {
       const auto text = plugin_help(*config);
       if (!text) return complain(text.error());
       std::fputs(text->c_str(), stdout);
       return 0;
     }
-    case Config::Info::None: break;
+    case Config::Info::None:
+      break;
   }
   use_large_heap_pages();
   return run(*config);

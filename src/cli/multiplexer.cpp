@@ -44,13 +44,21 @@ void Multiplexer::end_of_input() {
 
 void Multiplexer::escape(uint8_t key, std::vector<uint8_t>& console) {
   switch (key) {
-    case 'x': callbacks_.quit(); break;
-    case 'b': callbacks_.send_break(); break;
+    case 'x':
+      callbacks_.quit();
+      break;
+    case 'b':
+      callbacks_.send_break();
+      break;
     case 'h':
-    case '?': callbacks_.show(kHelp); break;
+    case '?':
+      callbacks_.show(kHelp);
+      break;
     case kEscape:
-      if (in_monitor_) edit(key);
-      else console.push_back(key);
+      if (in_monitor_)
+        edit(key);
+      else
+        console.push_back(key);
       break;
     case 'c':
       if (!setup_.monitor) break;
@@ -58,7 +66,8 @@ void Multiplexer::escape(uint8_t key, std::vector<uint8_t>& console) {
       in_monitor_ = !in_monitor_;
       callbacks_.show(in_monitor_ ? "\n(qemu) " : "\n");
       break;
-    default: break;
+    default:
+      break;
   }
 }
 
@@ -94,8 +103,10 @@ void Multiplexer::edit(uint8_t key) {
     line_.pop_back();
     if (setup_.echo) callbacks_.show("\b \b");
   } else if (key == 0x15 || key == 0x03) {  // Ctrl-U, Ctrl-C
-    if (setup_.echo) replace_line({});
-    else line_.clear();
+    if (setup_.echo)
+      replace_line({});
+    else
+      line_.clear();
   } else if (key == 0x1b && setup_.echo) {
     csi_ = 1;
   } else if (key == '\t' || key >= 0x20) {

@@ -21,10 +21,10 @@ class Multiplexer {
     std::function<void()> send_break;
   };
   struct Setup {
-    bool console = true;        // there is a console on this stream
-    bool monitor = true;        // there is a monitor on it
+    bool console = true;  // there is a console on this stream
+    bool monitor = true;  // there is a monitor on it
     bool monitor_first = false;
-    bool echo = true;           // keys of monitor lines are shown: the terminal is raw
+    bool echo = true;  // keys of monitor lines are shown: the terminal is raw
   };
 
   Multiplexer(Setup setup, Callbacks callbacks);

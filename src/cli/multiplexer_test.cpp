@@ -21,15 +21,21 @@ struct Fixture {
   // One byte at a time or all at once: it must not matter.
   void type(std::string_view text, bool whole = true) {
     const auto* p = reinterpret_cast<const uint8_t*>(text.data());
-    if (whole) mux.input({p, text.size()});
-    else for (size_t i = 0; i < text.size(); i++) mux.input({p + i, 1});
+    if (whole)
+      mux.input({p, text.size()});
+    else
+      for (size_t i = 0; i < text.size(); i++) mux.input({p + i, 1});
   }
 };
 
 TEST(Multiplexer, EscapesSwitchAndQuit) {
   for (const bool whole : {true, false}) {
     Fixture f({});
-    f.type("ls\n\x01" "cinfo status\n\x01" "cpwd\n\x01\x01\x01x", whole);
+    f.type(
+        "ls\n\x01"
+        "cinfo status\n\x01"
+        "cpwd\n\x01\x01\x01x",
+        whole);
     EXPECT_EQ(f.console, "ls\npwd\n\x01");
     EXPECT_EQ(f.lines, std::vector<std::string>{"info status"});
     EXPECT_EQ(f.quits, 1);
@@ -39,7 +45,9 @@ TEST(Multiplexer, EscapesSwitchAndQuit) {
 
 TEST(Multiplexer, WithoutAMonitorThereIsNothingToSwitchTo) {
   Fixture f({.monitor = false});
-  f.type("a\x01" "cb");
+  f.type(
+      "a\x01"
+      "cb");
   EXPECT_EQ(f.console, "ab");
   EXPECT_TRUE(f.lines.empty());
 }
@@ -56,7 +64,9 @@ TEST(Multiplexer, MonitorAloneTakesPlainLines) {
 TEST(Multiplexer, EditsLines) {
   Fixture f({.monitor_first = true});
   f.type("stip\x7f\x7fop\n");
-  f.type("junk\x15" "cont\n");
+  f.type(
+      "junk\x15"
+      "cont\n");
   f.type("\x1b[A\x1b[A\n");  // twice up: "stop"
   EXPECT_EQ(f.lines, (std::vector<std::string>{"stop", "cont", "stop"}));
 }

@@ -75,7 +75,8 @@ Status parse_icount(std::string_view text, Config& c) {
 Status parse_rtc(std::string_view text, Config& c) {
   for (const std::string_view part : split(text, ',')) {
     if (part == "clock=vm" || part == "clock=host" || part == "driftfix=none") continue;
-    if (!part.starts_with("base=")) return fail("-rtc {}: '{}' is not base=utc, base=localtime or base=DATE", text, part);
+    if (!part.starts_with("base="))
+      return fail("-rtc {}: '{}' is not base=utc, base=localtime or base=DATE", text, part);
     PANDA_TRY(c.rtc_base_s, board::parse_rtc_base(part.substr(5)));
   }
   return {};
@@ -178,9 +179,15 @@ bool asks_for_help(std::string_view list) {
 
 Status apply(const Row& row, const std::string& v, Config& c, Placement& placement) {
   switch (row.id) {
-    case Id::Kernel: c.kernel = v; break;
-    case Id::Initrd: c.initrd = v; break;
-    case Id::Append: c.append = v; break;
+    case Id::Kernel:
+      c.kernel = v;
+      break;
+    case Id::Initrd:
+      c.initrd = v;
+      break;
+    case Id::Append:
+      c.append = v;
+      break;
     case Id::Memory: {
       PANDA_TRY(c.ram_bytes, parse_memory_size(v.starts_with("size=") ? std::string_view(v).substr(5) : v));
       break;
@@ -197,31 +204,47 @@ Status apply(const Row& row, const std::string& v, Config& c, Placement& placeme
       const std::string_view type = split(v, ',').front();
       return one_of(row.name, type.starts_with("type=") ? type.substr(5) : type, {"pc"});
     }
-    case Id::Name: c.name = v; break;
-    case Id::Nographic: break;
-    case Id::Display: return one_of(row.name, v, {"none"});
-    case Id::Serial: placement.serial = v; break;
+    case Id::Name:
+      c.name = v;
+      break;
+    case Id::Nographic:
+      break;
+    case Id::Display:
+      return one_of(row.name, v, {"none"});
+    case Id::Serial:
+      placement.serial = v;
+      break;
     case Id::Monitor:
       PANDA_TRY_STATUS(one_of(row.name, v, {"stdio", "none", "null"}));
       placement.monitor = v;
       break;
     case Id::Net:
     case Id::Nic:
-    case Id::Vga: return one_of(row.name, v, {"none"});
-    case Id::Parallel: return one_of(row.name, v, {"none", "null"});
-    case Id::NoReboot: c.no_reboot = true; break;
+    case Id::Vga:
+      return one_of(row.name, v, {"none"});
+    case Id::Parallel:
+      return one_of(row.name, v, {"none", "null"});
+    case Id::NoReboot:
+      c.no_reboot = true;
+      break;
     case Id::NoDefaults:
-    case Id::NoUserConfig: break;
-    case Id::StartStopped: c.start_stopped = true; break;
-    case Id::Icount: return parse_icount(v, c);
-    case Id::Rtc: return parse_rtc(v, c);
+    case Id::NoUserConfig:
+      break;
+    case Id::StartStopped:
+      c.start_stopped = true;
+      break;
+    case Id::Icount:
+      return parse_icount(v, c);
+    case Id::Rtc:
+      return parse_rtc(v, c);
     case Id::Record:
       if (v.empty()) return fail("-record needs a name");
       c.record = v;
       break;
     case Id::RecordFrom:
-      return fail("-record-from is not available: there are no disk snapshots to start from; use -record NAME or "
-                  "the monitor's begin_record");
+      return fail(
+          "-record-from is not available: there are no disk snapshots to start from; use -record NAME or "
+          "the monitor's begin_record");
     case Id::Replay:
       if (v.empty()) return fail("-replay needs a name");
       c.replay = v;
@@ -230,12 +253,16 @@ Status apply(const Row& row, const std::string& v, Config& c, Placement& placeme
       if (asks_for_help(v)) c.info = Config::Info::PluginHelp;
       c.plugins.push_back({Config::PluginOption::Kind::List, v});
       break;
-    case Id::PandaPlugin: c.plugins.push_back({Config::PluginOption::Kind::File, v}); break;
+    case Id::PandaPlugin:
+      c.plugins.push_back({Config::PluginOption::Kind::File, v});
+      break;
     case Id::PandaArg:
       if (asks_for_help(v)) c.info = Config::Info::PluginHelp;
       c.plugins.push_back({Config::PluginOption::Kind::Argument, v});
       break;
-    case Id::PandaOs: c.os = v; break;
+    case Id::PandaOs:
+      c.os = v;
+      break;
     case Id::Pandalog:
       if (v.empty()) return fail("-pandalog needs a file");
       c.pandalog = v;
@@ -244,15 +271,26 @@ Status apply(const Row& row, const std::string& v, Config& c, Placement& placeme
       PANDA_TRY_STATUS(one_of(row.name, v, {"jit", "interp", "check"}));
       c.backend = v == "check" ? BackendKind::Check : v == "interp" ? BackendKind::Interpreter : BackendKind::Jit;
       break;
-    case Id::Accel: return parse_accel(v, c);
-    case Id::TbSize: return parse_tb_size("-tb-size ", v, c);
-    case Id::CheckInterval: return parse_interval(v, c);
-    case Id::Verify: c.verify = true; break;
+    case Id::Accel:
+      return parse_accel(v, c);
+    case Id::TbSize:
+      return parse_tb_size("-tb-size ", v, c);
+    case Id::CheckInterval:
+      return parse_interval(v, c);
+    case Id::Verify:
+      c.verify = true;
+      break;
     case Id::LibraryPath:
-    case Id::ExtraPlugins: c.plugin_directory = v; break;
-    case Id::Version: c.info = Config::Info::Version; break;
+    case Id::ExtraPlugins:
+      c.plugin_directory = v;
+      break;
+    case Id::Version:
+      c.info = Config::Info::Version;
+      break;
     case Id::Help:
-    case Id::HelpShort: c.info = Config::Info::Help; break;
+    case Id::HelpShort:
+      c.info = Config::Info::Help;
+      break;
   }
   return {};
 }
@@ -270,7 +308,8 @@ Status unknown(std::string_view word) {
 Status check_together(const Config& c) {
   if (c.info != Config::Info::None) return {};
   if (c.backend == BackendKind::Check) {
-    if (!c.plugins.empty()) return fail("--backend=check runs everything twice, plugins would see it twice: leave them out");
+    if (!c.plugins.empty())
+      return fail("--backend=check runs everything twice, plugins would see it twice: leave them out");
   } else if (c.check_from != 0 || c.check_to != ~uint64_t{0}) {
     return fail("-check-interval goes with --backend=check");
   }
@@ -292,12 +331,23 @@ Result<uint64_t> parse_memory_size(std::string_view text) {
   uint64_t unit = uint64_t{1} << 20;
   if (!text.empty() && (text.back() < '0' || text.back() > '9')) {
     switch (text.back() | 0x20) {
-      case 'b': unit = 1; break;
-      case 'k': unit = uint64_t{1} << 10; break;
-      case 'm': unit = uint64_t{1} << 20; break;
-      case 'g': unit = uint64_t{1} << 30; break;
-      case 't': unit = uint64_t{1} << 40; break;
-      default: return fail("-m {}: not a size like 512M or 2G", whole);
+      case 'b':
+        unit = 1;
+        break;
+      case 'k':
+        unit = uint64_t{1} << 10;
+        break;
+      case 'm':
+        unit = uint64_t{1} << 20;
+        break;
+      case 'g':
+        unit = uint64_t{1} << 30;
+        break;
+      case 't':
+        unit = uint64_t{1} << 40;
+        break;
+      default:
+        return fail("-m {}: not a size like 512M or 2G", whole);
     }
     text.remove_suffix(1);
   }
@@ -347,7 +397,8 @@ Result<Config> parse_options(std::string_view architecture, const std::vector<st
 }
 
 std::string help_text(std::string_view program) {
-  std::string text = fmt::format("usage: {} -kernel FILE [options], or {} -replay NAME [options]\n\n", program, program);
+  std::string text =
+      fmt::format("usage: {} -kernel FILE [options], or {} -replay NAME [options]\n\n", program, program);
   for (const Row& r : kRows) {
     const std::string left = fmt::format("  -{}{}{}", r.name, r.argument.empty() ? "" : " ", r.argument);
     text += left.size() < 34 ? fmt::format("{:<34}{}\n", left, r.help) : fmt::format("{}\n{:34}{}\n", left, "", r.help);

@@ -20,10 +20,40 @@ std::string error(std::vector<std::string> words) {
   } while (false)
 
 TEST(Options, AFullCommandLine) {
-  const auto c = parse({"-kernel", "k", "-initrd", "i", "-append", "console=ttyS0 a=b", "-m", "size=2G", "-cpu",
-                        "base,+avx", "-nographic", "-no-reboot", "-S", "-smp", "1", "-name", "n", "-icount", "shift=3,sleep=off",
-                        "-rtc", "base=2001-02-03T04:05:06", "--backend=interp", "-panda", "a:x=1;b", "-panda-arg", "a:y=2",
-                        "-display", "none", "-net", "none", "-nic", "none", "-record", "r"});
+  const auto c = parse({"-kernel",
+                        "k",
+                        "-initrd",
+                        "i",
+                        "-append",
+                        "console=ttyS0 a=b",
+                        "-m",
+                        "size=2G",
+                        "-cpu",
+                        "base,+avx",
+                        "-nographic",
+                        "-no-reboot",
+                        "-S",
+                        "-smp",
+                        "1",
+                        "-name",
+                        "n",
+                        "-icount",
+                        "shift=3,sleep=off",
+                        "-rtc",
+                        "base=2001-02-03T04:05:06",
+                        "--backend=interp",
+                        "-panda",
+                        "a:x=1;b",
+                        "-panda-arg",
+                        "a:y=2",
+                        "-display",
+                        "none",
+                        "-net",
+                        "none",
+                        "-nic",
+                        "none",
+                        "-record",
+                        "r"});
   ASSERT_TRUE(c.has_value()) << c.error().message;
   EXPECT_EQ(c->kernel, "k");
   EXPECT_EQ(c->append, "console=ttyS0 a=b");

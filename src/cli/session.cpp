@@ -1,10 +1,10 @@
 #include "cli/session.h"
 
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
-
-#include <unistd.h>
 
 namespace panda::cli {
 
@@ -117,15 +117,23 @@ void Session::after_live_run(exec::StopReason reason) {
     return;
   }
   if (reason == exec::StopReason::IdleForever) {
-    say(fmt::format("the guest halted for ever at instruction {}: nothing can wake it", machine_.engine().count().value));
-    if (input_possible_ && config_.monitor_on_stdio) stuck_ = true;
-    else finish(kStatusError, EndReason::IdleForever);
+    say(fmt::format("the guest halted for ever at instruction {}: nothing can wake it",
+                    machine_.engine().count().value));
+    if (input_possible_ && config_.monitor_on_stdio)
+      stuck_ = true;
+    else
+      finish(kStatusError, EndReason::IdleForever);
     return;
   }
   switch (machine_.board()->take_power_request()) {
-    case board::PowerRequest::None: break;
-    case board::PowerRequest::PowerOff: finish(status_, EndReason::PowerOff); break;
-    case board::PowerRequest::Reset: reset_after(EndReason::Reset); break;
+    case board::PowerRequest::None:
+      break;
+    case board::PowerRequest::PowerOff:
+      finish(status_, EndReason::PowerOff);
+      break;
+    case board::PowerRequest::Reset:
+      reset_after(EndReason::Reset);
+      break;
   }
 }
 
@@ -202,8 +210,10 @@ void Session::carry_out(const Request& request) {
     quit();
   } else if (const auto* signal = std::get_if<Signal>(&request)) {
     signal_ = signal->number;
-    if (live()) say(fmt::format("ended by signal {}", signal_));
-    else report_replay();
+    if (live())
+      say(fmt::format("ended by signal {}", signal_));
+    else
+      report_replay();
     finish(live() ? 0 : kStatusSignal + signal_, EndReason::Signal);
   } else if (std::holds_alternative<InputEnded>(request)) {
     input_possible_ = false;
@@ -274,9 +284,7 @@ plugin::MachineHooks Session::hooks() {
     if (recorder_) recorder_->plugin_writes(at);
   };
   if (!live()) h.count_origin = first_.value;
-  h.replay_total = [this]() -> uint64_t {
-    return live() ? 0 : machine_.replayer()->log().last_count() - first_;
-  };
+  h.replay_total = [this]() -> uint64_t { return live() ? 0 : machine_.replayer()->log().last_count() - first_; };
   if (!live()) h.next_event = [this] { return machine_.replayer()->next_asynchronous(); };
   return h;
 }
@@ -286,9 +294,9 @@ plugin::MachineHooks Session::hooks() {
 Result<std::string> Session::begin_record(const std::string& name) {
   if (!live()) return fail("begin_record: this is a replay");
   if (recorder_) return fail("begin_record: {} is being recorded already; end_record ends it", recorder_->name());
-  PANDA_TRY(recorder_, replay::Recorder::begin(name, crossings_, replay::Line::of(machine_.engine()),
-                                               machine_.description(),
-                                               config_.icount_shift ? 0 : replay::Recorder::kFlushInterval_ns));
+  PANDA_TRY(recorder_,
+            replay::Recorder::begin(name, crossings_, replay::Line::of(machine_.engine()), machine_.description(),
+                                    config_.icount_shift ? 0 : replay::Recorder::kFlushInterval_ns));
   gate_.set_inner(*recorder_);
   machine_.board()->set_serial_observer(recorder_.get());
   recording_since_ = Clock::now();
@@ -313,11 +321,11 @@ void Session::finish_recording(EndReason why) {
   } else {
     const uint64_t insns = machine_.engine().count() - recorder_->start();
     const double s = seconds(Clock::now() - recording_since_);
-    say(fmt::format("recorded {}: {} instructions in {:.2f} s, {:.1f} M/s, log {} bytes, snapshot {} bytes, "
-                    "digest {}, ended by {}",
-                    name, insns, s, static_cast<double>(insns) / s / 1e6, recorder_->log_bytes(),
-                    file_bytes(replay::snapshot_path(name)), recorder_->final_digest().combined().hex(),
-                    replay::name_of(why)));
+    say(fmt::format(
+        "recorded {}: {} instructions in {:.2f} s, {:.1f} M/s, log {} bytes, snapshot {} bytes, "
+        "digest {}, ended by {}",
+        name, insns, s, static_cast<double>(insns) / s / 1e6, recorder_->log_bytes(),
+        file_bytes(replay::snapshot_path(name)), recorder_->final_digest().combined().hex(), replay::name_of(why)));
   }
   recorder_.reset();
 }
@@ -419,8 +427,10 @@ std::string Session::describe_status() {
   const uint64_t count = machine_.engine().count().value;
   const double s = running_seconds();
   return fmt::format("VM status: {}\ninstructions: {}\nrunning time: {:.2f} s, {:.1f} M instructions/s\n",
-                     stuck_ ? "halted for ever" : stopped_ ? "paused" : "running", count, s,
-                     s > 0 ? static_cast<double>(count - first_.value) / s / 1e6 : 0.0) +
+                     stuck_     ? "halted for ever"
+                     : stopped_ ? "paused"
+                                : "running",
+                     count, s, s > 0 ? static_cast<double>(count - first_.value) / s / 1e6 : 0.0) +
          describe_record();
 }
 

@@ -87,7 +87,7 @@ class Engine : public CodeObserver {
     choose_regions();
   }
   [[nodiscard]] const EngineStats& stats() const { return stats_; }
-  [[nodiscard]] size_t units() const;             // translations that exist
+  [[nodiscard]] size_t units() const;              // translations that exist
   [[nodiscard]] size_t unit_record_bytes() const;  // what is kept about them, beside their code
   // The unit that the engine started last, for callbacks; null between runs.
   [[nodiscard]] TranslationUnit* current_unit() { return current_; }

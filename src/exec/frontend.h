@@ -16,19 +16,21 @@ namespace panda::exec {
 
 // One instruction to translate.
 struct InsnRequest {
-  std::span<const uint8_t> bytes;  // what is there, at least 1; up to max_insn_bytes(), fewer at the end of mapped memory
-  uint64_t pc = 0;                 // linear address
+  std::span<const uint8_t>
+      bytes;        // what is there, at least 1; up to max_insn_bytes(), fewer at the end of mapped memory
+  uint64_t pc = 0;  // linear address
   uint64_t pc_base = 0;
-  uint64_t flags = 0;   // UnitKey::flags
-  bool first = false;   // first of its unit
-  bool exact = false;   // the unit is exact: this is its only instruction
+  uint64_t flags = 0;  // UnitKey::flags
+  bool first = false;  // first of its unit
+  bool exact = false;  // the unit is exact: this is its only instruction
 };
 
 enum class InsnEnd : uint8_t {
-  Next,      // falls through; the translator goes on or closes the unit
-  Closed,    // the instruction ended the unit: its last block is terminated
-  NeedExact, // nothing emitted: it must be alone in an exact unit
-  NeedBytes, // nothing emitted: `bytes` ends before the instruction does (its next page is not mapped, or not offered yet)
+  Next,       // falls through; the translator goes on or closes the unit
+  Closed,     // the instruction ended the unit: its last block is terminated
+  NeedExact,  // nothing emitted: it must be alone in an exact unit
+  NeedBytes,  // nothing emitted: `bytes` ends before the instruction does (its next page is not mapped, or not offered
+              // yet)
 };
 
 struct InsnResult {
@@ -80,7 +82,8 @@ class Frontend : public Mmu {
 
   // --- for people
   // One instruction as text, and the name of the state's field at an offset. Empty: not known.
-  [[nodiscard]] virtual std::string disassemble(std::span<const uint8_t> /*bytes*/, uint64_t /*pc*/, uint64_t /*flags*/) {
+  [[nodiscard]] virtual std::string disassemble(std::span<const uint8_t> /*bytes*/, uint64_t /*pc*/,
+                                                uint64_t /*flags*/) {
     return {};
   }
   [[nodiscard]] virtual std::string field_name(uint32_t /*offset*/) const { return {}; }

@@ -18,11 +18,11 @@ class Instrumenter {
   virtual ~Instrumenter() = default;
 
   // --- while translating; unit.key, unit.phys are set; size and insn_count from unit_translated on
-  virtual void unit_begins(VcpuContext&, TranslationUnit&) {}            // before anything is decoded
+  virtual void unit_begins(VcpuContext&, TranslationUnit&) {}                    // before anything is decoded
   virtual void emit_unit_entry(VcpuContext&, TranslationUnit&, ir::Builder&) {}  // before the first instruction
   virtual void emit_insn_before(VcpuContext&, TranslationUnit&, uint64_t /*pc*/, ir::Builder&) {}
   virtual void emit_insn_after(VcpuContext&, TranslationUnit&, uint64_t /*pc*/, ir::Builder&) {}
-  virtual void emit_unit_exit(VcpuContext&, TranslationUnit&, ir::Builder&) {}   // before each regular end
+  virtual void emit_unit_exit(VcpuContext&, TranslationUnit&, ir::Builder&) {}  // before each regular end
   virtual void unit_translated(VcpuContext&, TranslationUnit&) {}
   // It will not run again. Evicted: to make room for another, and not because anything changed.
   virtual void unit_dropped(TranslationUnit&, bool /*evicted*/) {}

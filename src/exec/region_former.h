@@ -40,7 +40,7 @@ class RegionFormer {
     if (!path_.empty()) check_path();
   }
   void refuse(TranslationUnit& head);  // its incoming links are counted no longer
-  void drop() { path_.clear(); }  // every unit is gone
+  void drop() { path_.clear(); }       // every unit is gone
 
  private:
   void check_path();

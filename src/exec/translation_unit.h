@@ -36,9 +36,9 @@ struct TranslationUnit {
   uint64_t phys_next = 0;   // physical page of the second page it lies on, or 0
   uint32_t size = 0;        // guest bytes
   uint32_t insn_count = 0;  // guest instructions
-  uint32_t variant = 0;  // Variant, or kCapped + the number of instructions it was cut to
-  bool exact = false;    // a single instruction, may cross the line
-  bool valid = true;     // false: dropped, freed as soon as nothing runs
+  uint32_t variant = 0;     // Variant, or kCapped + the number of instructions it was cut to
+  bool exact = false;       // a single instruction, may cross the line
+  bool valid = true;        // false: dropped, freed as soon as nothing runs
 
   const void* code = nullptr;  // the back end's entry
   uint64_t code_size = 0;

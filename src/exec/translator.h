@@ -22,8 +22,7 @@ class Translator : private ir::ExitHook {
 
   // Translates up to `max_insns` instructions from key.pc, whose physical address is `phys`. The IR
   // is in ir() until the next call. nullptr: an instruction's second page faulted; the fault is pending.
-  std::unique_ptr<TranslationUnit> translate(const UnitKey& key, uint64_t phys, uint32_t variant,
-                                             unsigned max_insns);
+  std::unique_ptr<TranslationUnit> translate(const UnitKey& key, uint64_t phys, uint32_t variant, unsigned max_insns);
   // Translates the units that ran one after the other, all on one page, as one (variant kRegion): each but the last
   // one's end goes on with the next, and to where else it leads there is a way out in the middle. nullptr: not two of
   // them go together, nor does one come back to its own beginning.
@@ -49,7 +48,7 @@ class Translator : private ir::ExitHook {
   ir::Unit ir_;
   ir::Builder builder_;
   TranslationUnit* unit_ = nullptr;
-  uint64_t insn_pc_ = 0;       // pc register value of the instruction being translated
+  uint64_t insn_pc_ = 0;  // pc register value of the instruction being translated
   bool insn_open_ = false;
   bool needs_look_ = false;  // InsnResult::needs_look of the last instruction
   bool instrumented_ = true;

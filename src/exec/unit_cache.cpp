@@ -59,11 +59,7 @@ uint64_t covered_by(const TranslationUnit& unit, uint64_t page) {
 }  // namespace
 
 UnitCache::UnitCache(Backend& backend, GuestMemory& memory, VcpuContext& cpu)
-    : backend_(backend),
-      memory_(memory),
-      cpu_(cpu),
-      buckets_(kFirstBuckets),
-      jumps_(cpu) {}
+    : backend_(backend), memory_(memory), cpu_(cpu), buckets_(kFirstBuckets), jumps_(cpu) {}
 
 size_t UnitCache::bucket_of(const UnitKey& key, uint64_t phys, uint32_t variant) const {
   uint64_t h = phys * 0x9e3779b97f4a7c15u ^ key.pc * 0xc2b2ae3d27d4eb4fu ^ key.flags * 0x165667b19e3779f9u ^ variant;
@@ -235,7 +231,8 @@ void UnitCache::empty_graveyard(const TranslationUnit* but) {
 }
 
 size_t UnitCache::host_bytes() const {
-  size_t bytes = buckets_.capacity() * sizeof(buckets_[0]) + units_.capacity() * sizeof(units_[0]) + jumps_.host_bytes();
+  size_t bytes =
+      buckets_.capacity() * sizeof(buckets_[0]) + units_.capacity() * sizeof(units_[0]) + jumps_.host_bytes();
   for (const auto& u : units_) {
     bytes += sizeof(TranslationUnit) + u->insns.capacity() * sizeof(u->insns[0]) +
              u->exits.capacity() * sizeof(u->exits[0]) + u->incoming.capacity() * sizeof(u->incoming[0]) +

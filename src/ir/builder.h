@@ -125,13 +125,14 @@ class Builder {
     emit(Op::store, v.type, {address, v}, m.pack());
   }
   // One access of the guest that takes two ops, the lower part first: analyses see it as one.
-  std::array<Value, 2> load_parts(std::array<Type, 2> types, Value low, Value high, MemInfo low_info, MemInfo high_info);
+  std::array<Value, 2> load_parts(std::array<Type, 2> types, Value low, Value high, MemInfo low_info,
+                                  MemInfo high_info);
   void store_parts(Value low, Value low_data, Value high, Value high_data, MemInfo low_info, MemInfo high_info);
   Value call(const HelperDesc& helper, std::initializer_list<Value> args = {});
 
   // --- the instruction stream
-  void insn(uint64_t pc, unsigned size);                          // opens the next guest instruction
-  void insn_goes_on();  // this block belongs to it too: repeats its mark, if the block has none
+  void insn(uint64_t pc, unsigned size);  // opens the next guest instruction
+  void insn_goes_on();                    // this block belongs to it too: repeats its mark, if the block has none
   void count(uint32_t n) { emit(Op::count, Type::Void, {}, n); }  // patched later by set_imm
   uint32_t next_index() const { return static_cast<uint32_t>(unit_.insts.size()); }
   void set_imm(uint32_t index, uint64_t imm) { unit_.insts[index].imm = imm; }

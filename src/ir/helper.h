@@ -40,12 +40,12 @@ struct HelperDesc {
   std::array<Type, 4> params{};  // Void: absent
   StateRange reads = kAllState;
   StateRange writes = kAllState;
-  bool may_exit = true;   // may set VcpuContext::exit_request
-  bool pure = false;      // depends on its parameters alone: may be removed and shared
-  bool uses_fp = false;   // reads or writes the guest FP control and status (host MXCSR is the guest's)
+  bool may_exit = true;      // may set VcpuContext::exit_request
+  bool pure = false;         // depends on its parameters alone: may be removed and shared
+  bool uses_fp = false;      // reads or writes the guest FP control and status (host MXCSR is the guest's)
   bool uses_budget = false;  // reads or writes VcpuContext::budget
   // Plugins' callbacks, which may be exchanged while translations call them.
-  bool indirect = false;  // `function` is where the address of the function stands
+  bool indirect = false;     // `function` is where the address of the function stands
   bool has_context = false;  // the function's first parameter is `context`, the state pointer its second
   const void* context = nullptr;
   // What is known of its machine code beyond the calling convention.

@@ -30,7 +30,7 @@ inline constexpr ValueId kNoValue = ~ValueId{0};
 
 struct Inst {
   Op op;
-  Type type;         // of the result; for set and store, of the stored value
+  Type type;  // of the result; for set and store, of the stored value
   uint8_t nargs = 0;
   ValueId args[4] = {kNoValue, kNoValue, kNoValue, kNoValue};
   uint32_t aux = 0;
@@ -50,10 +50,10 @@ struct GuestInsn {
 
 // How a guest access is made; packed into the imm of load and store.
 struct MemInfo {
-  uint8_t mode = 0;       // MMU mode: index of the soft TLB (privilege; the front end defines them)
-  bool for_write = false; // a load that is half of a read-modify-write: fails unless writable too
-  uint8_t align = 0;      // 0, or the alignment in bytes that the guest requires (else Mmu::misaligned)
-  bool strict = false;    // it is the instruction that requires it (else Mmu::misaligned_operand)
+  uint8_t mode = 0;        // MMU mode: index of the soft TLB (privilege; the front end defines them)
+  bool for_write = false;  // a load that is half of a read-modify-write: fails unless writable too
+  uint8_t align = 0;       // 0, or the alignment in bytes that the guest requires (else Mmu::misaligned)
+  bool strict = false;     // it is the instruction that requires it (else Mmu::misaligned_operand)
 
   [[nodiscard]] constexpr uint64_t pack() const {
     return uint64_t{mode} | uint64_t{for_write} << 8 | uint64_t{align} << 16 | uint64_t{strict} << 24;
@@ -78,12 +78,12 @@ struct Unit {
   std::vector<Inst> insts;
   std::vector<Block> blocks;  // block 0 is the entry
   std::vector<GuestInsn> guest_insns;
-  uint32_t pc_offset = 0;     // the pc slot: written by exits that are not chained
+  uint32_t pc_offset = 0;  // the pc slot: written by exits that are not chained
   Type pc_type = Type::I64;
-  uint32_t f80_control = 0;   // slots of F80 ops: x87 control and status word (I16)
+  uint32_t f80_control = 0;  // slots of F80 ops: x87 control and status word (I16)
   uint32_t f80_status = 0;
-  uint32_t exit_count = 0;    // exit_direct and exit_if numbers used: 0 .. exit_count-1
-  bool exact = false;         // a single instruction that may cross the line; ends in exit_dispatch
+  uint32_t exit_count = 0;  // exit_direct and exit_if numbers used: 0 .. exit_count-1
+  bool exact = false;       // a single instruction that may cross the line; ends in exit_dispatch
 
   [[nodiscard]] std::span<const Inst> body(const Block& b) const { return {insts.data() + b.first, b.count}; }
   void clear() {

@@ -87,7 +87,8 @@ std::string_view f80_error(const Inst& in) {
     case Op::f80_div_load:
     case Op::f80_divr_load:
     case Op::f80_com_load:
-      if (format != F80Format::F32 && format != F80Format::F64 && format != F80Format::I16 && format != F80Format::I32) {
+      if (format != F80Format::F32 && format != F80Format::F64 && format != F80Format::I16 &&
+          format != F80Format::I32) {
         return "bad format";
       }
       return {};

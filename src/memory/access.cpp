@@ -79,8 +79,10 @@ bool parts_of(VcpuContext& cpu, uint64_t address, unsigned size, Access access, 
 
 bool aligned(VcpuContext& cpu, uint64_t address, ir::MemInfo info, Access access) noexcept {
   if (info.align == 0 || address % info.align == 0) return true;
-  if (info.strict) cpu.memory->mmu()->misaligned_operand(cpu, address, access);
-  else cpu.memory->mmu()->misaligned(cpu, address, access);
+  if (info.strict)
+    cpu.memory->mmu()->misaligned_operand(cpu, address, access);
+  else
+    cpu.memory->mmu()->misaligned(cpu, address, access);
   return false;
 }
 
@@ -117,8 +119,10 @@ bool load_unreported(VcpuContext& cpu, uint64_t address, unsigned size, ir::MemI
   }
   for (unsigned i = 0; i < count; i++) {
     const Part& p = parts[i];
-    if (p.mmio) mmio_load(cpu, p.phys(), p.address, p.size, to);
-    else std::memcpy(to, host_of(*p.entry, p.address), p.size);
+    if (p.mmio)
+      mmio_load(cpu, p.phys(), p.address, p.size, to);
+    else
+      std::memcpy(to, host_of(*p.entry, p.address), p.size);
     to += p.size;
   }
   return true;
@@ -173,7 +177,8 @@ bool store_unreported(VcpuContext& cpu, uint64_t address, unsigned size, ir::Mem
 }
 
 bool load_guest(VcpuContext& cpu, uint64_t address, unsigned size, ir::MemInfo info, void* out) noexcept {
-  if (cpu.accesses == nullptr) [[likely]] return load_unreported(cpu, address, size, info, out);
+  if (cpu.accesses == nullptr) [[likely]]
+    return load_unreported(cpu, address, size, info, out);
   const GuestAccess access{address, size, info.mode, false};
   cpu.accesses->before_access(cpu, access, nullptr);
   if (!load_unreported(cpu, address, size, info, out)) return false;
@@ -182,7 +187,8 @@ bool load_guest(VcpuContext& cpu, uint64_t address, unsigned size, ir::MemInfo i
 }
 
 bool store_guest(VcpuContext& cpu, uint64_t address, unsigned size, ir::MemInfo info, const void* data) noexcept {
-  if (cpu.accesses == nullptr) [[likely]] return store_unreported(cpu, address, size, info, data);
+  if (cpu.accesses == nullptr) [[likely]]
+    return store_unreported(cpu, address, size, info, data);
   const GuestAccess access{address, size, info.mode, true};
   cpu.accesses->before_access(cpu, access, data);
   if (!store_unreported(cpu, address, size, info, data)) return false;

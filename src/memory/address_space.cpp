@@ -134,8 +134,10 @@ bool AddressSpace::keep_fetched(Keep keep) {
 }
 
 bool AddressSpace::put_away() {
-  if (pages.size() > kMaxPages || upkeep.worn(pages.size() + words.size())) clear_pages();
-  else if (not_kept != 0) keep_pages([](const Page& p) { return p.kept; });
+  if (pages.size() > kMaxPages || upkeep.worn(pages.size() + words.size()))
+    clear_pages();
+  else if (not_kept != 0)
+    keep_pages([](const Page& p) { return p.kept; });
   if (fetch_upkeep.worn(fetch_words.size())) return !clear_fetched();
   return fetched_not_kept == 0 || keep_fetched([](const Fetched& f) { return f.kept; });
 }

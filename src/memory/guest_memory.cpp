@@ -2,9 +2,9 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <algorithm>
 
 #include "base/check.h"
 
@@ -53,8 +53,10 @@ bool GuestMemory::read(GuestPhysAddr address, void* out, uint64_t size) {
   bool complete = true;
   while (size > 0) {
     const uint64_t part = std::min(size, kPageSize - address.value % kPageSize);
-    if (const uint8_t* from = host(address, part)) std::memcpy(to, from, part);
-    else complete = false;
+    if (const uint8_t* from = host(address, part))
+      std::memcpy(to, from, part);
+    else
+      complete = false;
     to += part;
     address += part;
     size -= part;

@@ -132,10 +132,10 @@ class GuestMemory {
   uint8_t* ram_ = nullptr;
   uint64_t size_ = 0;
   std::vector<RamRange> ranges_;
-  std::vector<uint8_t> page_flags_;  // by RAM page number
-  std::vector<ModeTables> tables_;   // by MMU mode
-  TlbEntry* entries_ = nullptr;      // VcpuContext::tlb's, over all modes
-  std::vector<uint16_t> position_;   // by slot: one above the index in the active space's pages, or 0
+  std::vector<uint8_t> page_flags_;        // by RAM page number
+  std::vector<ModeTables> tables_;         // by MMU mode
+  TlbEntry* entries_ = nullptr;            // VcpuContext::tlb's, over all modes
+  std::vector<uint16_t> position_;         // by slot: one above the index in the active space's pages, or 0
   std::vector<uint32_t> filled_globally_;  // slots that have held global pages
   std::vector<uint8_t> listed_globally_;   // by slot
   std::vector<AddressSpace> spaces_;

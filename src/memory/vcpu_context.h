@@ -63,11 +63,11 @@ inline constexpr uint64_t kJumpCacheMask = (uint64_t{1} << kJumpCacheBits) - 1;
 // Why translated code must be left at once. A helper or slow path sets it; 0 means go on.
 enum class ExitRequest : uint32_t {
   None = 0,
-  Fault,    // a guest exception is pending in the guest state: deliver it
-  Restart,  // run the current instruction again in an exact unit: it crosses the line or changes running code
-  Retranslate, // as Restart; and the unit was made for a state that has changed: it is dropped
-  Dispatch, // back to the engine with the state as the helper left it (pc slot included); the
-            // current instruction counts as completed
+  Fault,        // a guest exception is pending in the guest state: deliver it
+  Restart,      // run the current instruction again in an exact unit: it crosses the line or changes running code
+  Retranslate,  // as Restart; and the unit was made for a state that has changed: it is dropped
+  Dispatch,     // back to the engine with the state as the helper left it (pc slot included); the
+                // current instruction counts as completed
 };
 
 // Linear addresses that the guest's debug registers watch. Pages that have some are accessed through
@@ -75,7 +75,7 @@ enum class ExitRequest : uint32_t {
 struct Watch {
   uint64_t address = 0;
   uint32_t size = 0;
-  uint16_t bit = 0;  // in watch_hits
+  uint16_t bit = 0;    // in watch_hits
   bool reads = false;  // else writes alone
   friend bool operator==(const Watch&, const Watch&) = default;
 };
@@ -88,17 +88,17 @@ struct alignas(64) VcpuContext {
   Outside* outside = nullptr;
   VirtualClock* clock = nullptr;
   CpuObserver* observer = nullptr;  // may be null
-  void* engine = nullptr;    // exec::Engine
-  void* frontend = nullptr;  // exec::Frontend
-  uint64_t scratch[6] = {};  // [0..1]: 16-byte operands of the slow path; the rest is the back end's own
-  uint32_t host_mxcsr = 0x1f80;   // what C++ code runs under
-  uint32_t guest_mxcsr = 0x1f80;  // what translated code runs under (exceptions masked); sticky flags come back here
+  void* engine = nullptr;           // exec::Engine
+  void* frontend = nullptr;         // exec::Frontend
+  uint64_t scratch[6] = {};         // [0..1]: 16-byte operands of the slow path; the rest is the back end's own
+  uint32_t host_mxcsr = 0x1f80;     // what C++ code runs under
+  uint32_t guest_mxcsr = 0x1f80;    // what translated code runs under (exceptions masked); sticky flags come back here
   // Where translated code goes on between two units whose link the guest's mode decides (exit_dispatch):
   // the code to run, or null where the engine must look.
   const void* (*next_code)(void* state) noexcept = nullptr;
-  uint16_t host_fpcw = 0x37f;  // the x87 control word that C++ code runs under
+  uint16_t host_fpcw = 0x37f;          // the x87 control word that C++ code runs under
   AccessObserver* accesses = nullptr;  // may be null; where it is set, no access may go unreported
-  uint64_t device_address = 0;  // virtual, of the device memory access that is being made
+  uint64_t device_address = 0;         // virtual, of the device memory access that is being made
   uint32_t watch_count = 0;
   uint32_t watch_hits = 0;
   Watch watches[kMaxWatches];

@@ -80,9 +80,7 @@ std::string info(Target& target, const std::vector<std::string>& words) {
 }
 
 std::string show(const Status& s) { return s ? std::string() : fmt::format("Error: {}\n", s.error().message); }
-std::string show(const Result<std::string>& s) {
-  return s ? *s : fmt::format("Error: {}\n", s.error().message);
-}
+std::string show(const Result<std::string>& s) { return s ? *s : fmt::format("Error: {}\n", s.error().message); }
 
 std::string needs(const Row& r) { return fmt::format("{}: needs an argument: {}\n", r.name, r.arguments); }
 
@@ -147,21 +145,34 @@ std::string execute(Target& target, std::string_view line) {
   if (row->arguments.empty() && words->size() > 1) return fmt::format("{}: takes no argument\n", row->name);
   if (!row->arguments.empty() && !optional && (words->size() < 2 || (*words)[1].empty())) return needs(*row);
   switch (row->id) {
-    case Id::Help: return help(*words);
-    case Id::Info: return info(target, *words);
-    case Id::Stop: return show(target.stop());
-    case Id::Cont: return show(target.cont());
-    case Id::Quit: target.quit(); return {};
+    case Id::Help:
+      return help(*words);
+    case Id::Info:
+      return info(target, *words);
+    case Id::Stop:
+      return show(target.stop());
+    case Id::Cont:
+      return show(target.cont());
+    case Id::Quit:
+      target.quit();
+      return {};
     case Id::BeginRecord:
       if (words->size() > 2) return "begin_record: one name; put it in quotes if it has blanks\n";
       return show(target.begin_record((*words)[1]));
-    case Id::EndRecord: return show(target.end_record());
-    case Id::SystemReset: return show(target.system_reset());
-    case Id::SystemPowerdown: return show(target.system_powerdown());
-    case Id::LoadPlugin: return load_plugin(target, *words);
-    case Id::UnloadPlugin: return target.unload_plugin((*words)[1]);
-    case Id::ListPlugins: return target.list_plugins();
-    case Id::PluginCmd: return target.plugin_command(rest_of(line));
+    case Id::EndRecord:
+      return show(target.end_record());
+    case Id::SystemReset:
+      return show(target.system_reset());
+    case Id::SystemPowerdown:
+      return show(target.system_powerdown());
+    case Id::LoadPlugin:
+      return load_plugin(target, *words);
+    case Id::UnloadPlugin:
+      return target.unload_plugin((*words)[1]);
+    case Id::ListPlugins:
+      return target.list_plugins();
+    case Id::PluginCmd:
+      return target.plugin_command(rest_of(line));
   }
   return {};
 }

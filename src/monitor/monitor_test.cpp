@@ -63,7 +63,8 @@ TEST(Monitor, KnowsWhatOnlyAnswers) {
   for (const char* line : {"help", "?", "info status", "list_plugins", "plugin_cmd x", "no_such", "", "\"open"}) {
     EXPECT_TRUE(only_answers(line)) << line;
   }
-  for (const char* line : {"stop", "c", "q", "begin_record x", "end_record", "system_reset", "load_plugin x", "unload_plugin 0"}) {
+  for (const char* line :
+       {"stop", "c", "q", "begin_record x", "end_record", "system_reset", "load_plugin x", "unload_plugin 0"}) {
     EXPECT_FALSE(only_answers(line)) << line;
   }
 }

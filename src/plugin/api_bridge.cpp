@@ -19,8 +19,7 @@ Plugin* plugin_of(void* handle, const char* what) {
   if (host == nullptr) return nullptr;
   Plugin* plugin = host->by_handle(handle);
   if (plugin == nullptr) {
-    PluginHost::complain(host->caller(),
-                         fmt::format("{}: {} is not a loaded plugin's handle", what, handle));
+    PluginHost::complain(host->caller(), fmt::format("{}: {} is not a loaded plugin's handle", what, handle));
   }
   return plugin;
 }
@@ -106,7 +105,8 @@ void unregister_callback(void* handle, unsigned type, void* function, void* cont
   if (plugin == nullptr || !good(plugin, type, function, kWhat)) return;
   // One that is being unloaded has none left.
   if (!current_host()->registry().remove(type, plugin, function, context, with_context) && plugin->loaded) {
-    PluginHost::complain(plugin, fmt::format("{}: this callback was not registered for {}", kWhat, callback_name(type)));
+    PluginHost::complain(plugin,
+                         fmt::format("{}: this callback was not registered for {}", kWhat, callback_name(type)));
   }
 }
 
@@ -286,7 +286,8 @@ void argument_problem(std::string message) {
 
 void arguments_taken(std::string_view plugin) {
   PluginHost* host = current_host();
-  if (host == nullptr || host->initialising() == nullptr || host->initialising()->name != plugin_name_of(plugin)) return;
+  if (host == nullptr || host->initialising() == nullptr || host->initialising()->name != plugin_name_of(plugin))
+    return;
   // A plugin may free them in a destructor that runs because init_plugin is being left already.
   if (!host->arguments().problems().empty() && std::uncaught_exceptions() == 0) throw ArgumentsRefused();
 }
@@ -337,9 +338,8 @@ bool read_physical(uint64_t address, void* out, uint64_t size) {
 }
 
 bool write_physical(uint64_t address, const void* data, uint64_t size) {
-  return current_host() != nullptr && write_as_plugin([&] {
-           return current_host()->engine().memory().write(GuestPhysAddr(address), data, size);
-         });
+  return current_host() != nullptr &&
+         write_as_plugin([&] { return current_host()->engine().memory().write(GuestPhysAddr(address), data, size); });
 }
 
 std::optional<uint64_t> virtual_to_physical(uint64_t address) {

@@ -48,7 +48,7 @@ class ArgumentStore {
   void add(std::string_view plugin, Argument argument);
   [[nodiscard]] std::vector<Argument> of(std::string_view plugin) const;
   [[nodiscard]] std::set<std::string> plugins() const;  // those that there are arguments for
-  void forget(std::string_view plugin);  // it was unloaded: the next load has its own
+  void forget(std::string_view plugin);                 // it was unloaded: the next load has its own
 
   // --- what the plugin being initialised does with them
   void begin(std::string_view plugin);

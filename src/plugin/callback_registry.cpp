@@ -74,7 +74,8 @@ bool CallbackRegistry::add(unsigned type, const Callback& callback) {
   Callback* record = nullptr;
   for (Callback& c : records_) {
     // One that is still in its list, waiting to be tidied away, has its place there.
-    if (is_it(c) && std::find(callbacks_[type].begin(), callbacks_[type].end(), &c) == callbacks_[type].end()) record = &c;
+    if (is_it(c) && std::find(callbacks_[type].begin(), callbacks_[type].end(), &c) == callbacks_[type].end())
+      record = &c;
   }
   if (record == nullptr) {
     record = &records_.emplace_back(callback);

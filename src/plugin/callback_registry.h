@@ -64,7 +64,7 @@ struct Callback {
   // What translated code calls: the function (or its filter) while it is to be called, else one that does nothing. So a
   // callback ends at once, though translations that call it may still run for a while.
   const void** target = nullptr;
-  bool direct = false;  // may be called by translated code without the registry's care
+  bool direct = false;    // may be called by translated code without the registry's care
   ir::HelperDesc call{};  // of the direct call
 
   [[nodiscard]] bool same(const Plugin* p, void* f, void* c, bool wc) const {
@@ -128,8 +128,7 @@ class CallbackRegistry {
   }
   template <typename... Args>
   void call_all(unsigned type, Args... args) {
-    call(
-        type, nullptr, [](uint64_t) { return false; }, args...);
+    call(type, nullptr, [](uint64_t) { return false; }, args...);
   }
   // One callback, if it is to be called.
   template <typename... Args>

@@ -122,7 +122,8 @@ class Scan {
       const uintptr_t next = at + insn_.length;
       note_registers();
       switch (insn_.meta.category) {
-        case ZYDIS_CATEGORY_RET: return;
+        case ZYDIS_CATEGORY_RET:
+          return;
         case ZYDIS_CATEGORY_UNCOND_BR:
           if (const uintptr_t to = target(at); to != 0) add(paths_, to);
           return;
@@ -220,7 +221,8 @@ class Scan {
           case ZYDIS_REGCLASS_FLAGS:
           case ZYDIS_REGCLASS_IP:
             break;
-          default: return false;  // x87, MMX, mask, segment and control registers
+          default:
+            return false;  // x87, MMX, mask, segment and control registers
         }
         if (frame_ && op.reg.value == ZYDIS_REGISTER_RBP && (op.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0 &&
             !keeps_frame()) {

@@ -9,7 +9,7 @@
 namespace panda::plugin {
 
 struct Footprint {
-  bool reads = true;      // memory that is neither its stack nor addressed absolutely: the guest's state, perhaps
+  bool reads = true;  // memory that is neither its stack nor addressed absolutely: the guest's state, perhaps
   bool writes = true;
   bool calls_out = true;  // or computes in floating point, or cannot be followed
   uint32_t keeps = 0;     // registers it does not write: general ones by number, vector registers from 16

@@ -64,8 +64,8 @@ TEST(CallbackScan, SeesWhatItTouches) {
 }
 
 TEST(CallbackScan, GivesUpOnCallsAndFloatingPoint) {
-  for (const Footprint f : {scan(computes), scan(computes_x87), scan(prints), scan(prints_sometimes),
-                            scan(calls_pointer)}) {
+  for (const Footprint f :
+       {scan(computes), scan(computes_x87), scan(prints), scan(prints_sometimes), scan(calls_pointer)}) {
     EXPECT_TRUE(f.calls_out && f.reads && f.writes);
     EXPECT_EQ(f.keeps, 0u);
     EXPECT_EQ(f.ignores, 0);
@@ -79,7 +79,7 @@ TEST(CallbackScan, KnowsTheRegistersThatAreKeptAndTheArgumentsThatAreNotLookedAt
   const Footprint nothing = scan(does_nothing);
   EXPECT_EQ(nothing.keeps & (kRdi | kRsi | kR8), kRdi | kRsi | kR8);
   EXPECT_EQ(nothing.ignores & 3, 3);
-  EXPECT_EQ(nothing.keeps & 1, 0u);  // RAX is the caller's to use
+  EXPECT_EQ(nothing.keeps & 1, 0u);             // RAX is the caller's to use
   EXPECT_EQ(scan(unoptimised).ignores & 3, 0);  // which stores its arguments
   const Footprint look = scan(looks);
   EXPECT_EQ(look.ignores & 3, 2);

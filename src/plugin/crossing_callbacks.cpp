@@ -51,8 +51,10 @@ uint64_t CrossingCallbacks::mmio_read(GuestPhysAddr address, unsigned size) {
     const uint64_t pc = host_.instrumentation().current_pc();
     if (any_true(PANDA_CB_UNASSIGNED_IO_READ, pc, address.value, uint64_t{size}, &supplied)) {
       supplied &= mask_of(size);
-      if (!replaying_) value = supplied;
-      else if (supplied != value) refuse("supplies the value of an unassigned read");
+      if (!replaying_)
+        value = supplied;
+      else if (supplied != value)
+        refuse("supplies the value of an unassigned read");
     }
   }
   uint64_t seen = value;
@@ -96,8 +98,12 @@ void CrossingCallbacks::serial_traffic(const SerialTraffic& t) {
   const uint64_t fifo = uint64_t{t.port} << 16 | (out ? 0x100u : 0u) | t.slot;
   const uint64_t port = t.port, value = t.value;
   switch (t.kind) {
-    case SerialTraffic::Kind::Received: fire(PANDA_CB_REPLAY_SERIAL_RECEIVE, fifo, value); break;
-    case SerialTraffic::Kind::Read: fire(PANDA_CB_REPLAY_SERIAL_READ, fifo, port, value); break;
+    case SerialTraffic::Kind::Received:
+      fire(PANDA_CB_REPLAY_SERIAL_RECEIVE, fifo, value);
+      break;
+    case SerialTraffic::Kind::Read:
+      fire(PANDA_CB_REPLAY_SERIAL_READ, fifo, port, value);
+      break;
     case SerialTraffic::Kind::Sent:
       fire(PANDA_CB_REPLAY_SERIAL_WRITE, fifo, port, value);
       fire(PANDA_CB_REPLAY_SERIAL_SEND, fifo, value);

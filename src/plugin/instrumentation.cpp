@@ -85,11 +85,12 @@ void Instrumentation::synchronise() {
 }
 
 // Whoever calls a plugin has set the fields. Else (a plugin comes or goes between units) the engine knows better.
-bool Instrumentation::fields_hold() const { return engine_.current_unit() != nullptr || registry_.running() != nullptr; }
+bool Instrumentation::fields_hold() const {
+  return engine_.current_unit() != nullptr || registry_.running() != nullptr;
+}
 
 uint64_t Instrumentation::current_pc() const {
-  const uint64_t pc =
-      fields_hold() ? field(target_.guest_pc_offset) : engine_.frontend().current_key(engine_.cpu()).pc;
+  const uint64_t pc = fields_hold() ? field(target_.guest_pc_offset) : engine_.frontend().current_key(engine_.cpu()).pc;
   return pc & target_.address_mask;
 }
 uint64_t Instrumentation::current_count() const {
@@ -230,8 +231,7 @@ const std::vector<Callback*>& Instrumentation::ask(InsnAnswer& answer, unsigned 
 }
 
 bool Instrumentation::blocks_told() const {
-  return leave_emitted() || !counters_.empty() ||
-         !registry_.emitted(PANDA_CB_BEFORE_BLOCK_EXEC).empty() ||
+  return leave_emitted() || !counters_.empty() || !registry_.emitted(PANDA_CB_BEFORE_BLOCK_EXEC).empty() ||
          !registry_.emitted(PANDA_CB_START_BLOCK_EXEC).empty() ||
          !registry_.emitted(PANDA_CB_BEFORE_BLOCK_EXEC_INVALIDATE_OPT).empty() ||
          !registry_.emitted(PANDA_CB_INSN_EXEC).empty() || !registry_.emitted(PANDA_CB_AFTER_INSN_EXEC).empty();
@@ -476,8 +476,7 @@ void Instrumentation::restore_state(TranslationBlock& tb) {
   registry_.call_all(PANDA_CB_CPU_RESTORE_STATE, engine_.cpu().state(), &tb);
 }
 
-void Instrumentation::unit_left_early(VcpuContext& cpu, exec::TranslationUnit& unit, uint32_t index,
-                                      ExitRequest why) {
+void Instrumentation::unit_left_early(VcpuContext& cpu, exec::TranslationUnit& unit, uint32_t index, ExitRequest why) {
   auto* const tb = static_cast<TranslationBlock*>(unit.plugin_tb);
   const uint64_t linear = (unit.insns[index].pc + unit.key.pc_base) & target_.address_mask;
   const uint64_t now = engine_.frontend().current_key(cpu).pc & target_.address_mask;

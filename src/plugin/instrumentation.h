@@ -52,7 +52,8 @@ class Instrumentation : public exec::Instrumenter, public CpuObserver {
   // After a callback that C++ code made on behalf of translated code, which takes VcpuContext::budget over again: where
   // registrations have changed since, translated code leaves at its next block.
   void callback_done(uint64_t generation_before) {
-    if (generation_before != registry_.generation() || dispatch_wanted_) [[unlikely]] leave_at_next_block();
+    if (generation_before != registry_.generation() || dispatch_wanted_) [[unlikely]]
+      leave_at_next_block();
   }
   // The same where the caller may be a helper that does not take the budget over: done a little later.
   void helper_callback_done(uint64_t generation_before) {
@@ -62,8 +63,8 @@ class Instrumentation : public exec::Instrumenter, public CpuObserver {
   // A callback runs in the middle of an instruction: the state is neither that before it nor after it.
   [[nodiscard]] bool inside_instruction() const { return memory_.running() || in_exception_; }
 
-  // Set by the host. A plugin's answer to an event of the CPU has changed what the guest does: by its state alone, which
-  // can be recorded, or (the text says how) in a way that cannot.
+  // Set by the host. A plugin's answer to an event of the CPU has changed what the guest does: by its state alone,
+  // which can be recorded, or (the text says how) in a way that cannot.
   std::function<void()> on_cpu_written;
   std::function<void(const char*)> on_changed;
 

@@ -88,8 +88,8 @@ void MemoryCallbacks::begin_place(ir::Builder& b, const Access* part) {
 uint64_t MemoryCallbacks::add_site(ir::Builder& b, const Access& access, unsigned size) {
   const ir::GuestInsn& insn = b.unit().guest_insns.back();
   const auto byte = [](unsigned v) { return static_cast<uint8_t>(v); };
-  pending_.push_back({this, (insn.pc + unit_->key.pc_base) & target_.address_mask, insn_, 0, places_,
-                      access.info.mode, byte(size), byte(access.offset), byte(access.whole)});
+  pending_.push_back({this, (insn.pc + unit_->key.pc_base) & target_.address_mask, insn_, 0, places_, access.info.mode,
+                      byte(size), byte(access.offset), byte(access.whole)});
   return reinterpret_cast<uint64_t>(&pending_.back());
 }
 
@@ -169,7 +169,9 @@ void MemoryCallbacks::before_load(ir::Builder& b, const Access& access) { emit(b
 void MemoryCallbacks::before_store(ir::Builder& b, const Access& access, Value data) {
   emit(b, kBeforeStore, access, data);
 }
-void MemoryCallbacks::after_load(ir::Builder& b, const Access& access, Value data) { emit(b, kAfterLoad, access, data); }
+void MemoryCallbacks::after_load(ir::Builder& b, const Access& access, Value data) {
+  emit(b, kAfterLoad, access, data);
+}
 void MemoryCallbacks::after_store(ir::Builder& b, const Access& access, Value data) {
   emit(b, kAfterStore, access, data);
 }
@@ -221,8 +223,10 @@ void MemoryCallbacks::call_physical(void* state, Phase phase, uint64_t pc, const
       page = t.phys;
     }
     const uint64_t phys = page | (at & ~kPageMask);
-    if (phase == kBeforeLoad) registry_.call_all(type, state, pc, phys, uint64_t{part});
-    else registry_.call_all(type, state, pc, phys, uint64_t{part}, data + done);
+    if (phase == kBeforeLoad)
+      registry_.call_all(type, state, pc, phys, uint64_t{part});
+    else
+      registry_.call_all(type, state, pc, phys, uint64_t{part}, data + done);
     done += part;
   }
 }
@@ -233,8 +237,10 @@ void MemoryCallbacks::call(void* state, uint64_t pc, const GuestAccess& access, 
   const uint64_t size = access.size;
   const HostFp fp(cpu_.host_mxcsr);
   running_ = true;
-  if constexpr (phase == kBeforeLoad) registry_.call_all(type, state, pc, access.address, size);
-  else registry_.call_all(type, state, pc, access.address, size, data);
+  if constexpr (phase == kBeforeLoad)
+    registry_.call_all(type, state, pc, access.address, size);
+  else
+    registry_.call_all(type, state, pc, access.address, size, data);
   if (registry_.active(kTypes[phase].phys)) call_physical(state, phase, pc, access, data);
   running_ = false;
 }
@@ -265,7 +271,8 @@ void MemoryCallbacks::report(void* state, const Site& site, uint64_t address) {
 }
 
 // Translated code has called the filter, which lets this access through. The state is up to date, but for the count.
-void MemoryCallbacks::filter_passed(void* state, const ir::ReportCall& report, uint32_t refund, uint64_t address) noexcept {
+void MemoryCallbacks::filter_passed(void* state, const ir::ReportCall& report, uint32_t refund,
+                                    uint64_t address) noexcept {
   const auto& call = static_cast<const DirectCall&>(report);
   MemoryCallbacks& self = *call.owner;
   const Callback& callback = *call.callback;
@@ -343,10 +350,14 @@ const ir::HelperDesc& MemoryCallbacks::helper(bool wide) {
 
 const ir::HelperDesc& MemoryCallbacks::helper_of(Phase phase, bool wide) {
   switch (phase) {
-    case kBeforeLoad: return helper<kBeforeLoad>(wide);
-    case kBeforeStore: return helper<kBeforeStore>(wide);
-    case kAfterLoad: return helper<kAfterLoad>(wide);
-    case kAfterStore: break;
+    case kBeforeLoad:
+      return helper<kBeforeLoad>(wide);
+    case kBeforeStore:
+      return helper<kBeforeStore>(wide);
+    case kAfterLoad:
+      return helper<kAfterLoad>(wide);
+    case kAfterStore:
+      break;
   }
   return helper<kAfterStore>(wide);
 }
@@ -365,10 +376,18 @@ void MemoryCallbacks::report(VcpuContext& cpu, Phase phase, const GuestAccess& a
   masked.address &= target_.address_mask;
   if (data != nullptr) std::memcpy(data_, data, std::min(access.size, kLongest));
   switch (phase) {
-    case kBeforeLoad: call<kBeforeLoad>(cpu.state(), pc, masked, data_); break;
-    case kBeforeStore: call<kBeforeStore>(cpu.state(), pc, masked, data_); break;
-    case kAfterLoad: call<kAfterLoad>(cpu.state(), pc, masked, data_); break;
-    case kAfterStore: call<kAfterStore>(cpu.state(), pc, masked, data_); break;
+    case kBeforeLoad:
+      call<kBeforeLoad>(cpu.state(), pc, masked, data_);
+      break;
+    case kBeforeStore:
+      call<kBeforeStore>(cpu.state(), pc, masked, data_);
+      break;
+    case kAfterLoad:
+      call<kAfterLoad>(cpu.state(), pc, masked, data_);
+      break;
+    case kAfterStore:
+      call<kAfterStore>(cpu.state(), pc, masked, data_);
+      break;
   }
   instrumentation_.helper_callback_done(generation);
 }

@@ -36,7 +36,7 @@ class MemoryCallbacks final : public ir::AccessHook, public AccessObserver {
   MemoryCallbacks(Instrumentation& instrumentation, VcpuContext& cpu, const Target& target, CallbackRegistry& registry);
   ~MemoryCallbacks() override;
 
-  void set_on(bool on);  // panda_enable_memcb, panda_disable_memcb
+  void set_on(bool on);                                 // panda_enable_memcb, panda_disable_memcb
   [[nodiscard]] static bool is_virtual(unsigned type);  // virt_mem_*
 
   // As Instrumenter's of these names.
@@ -76,7 +76,7 @@ class MemoryCallbacks final : public ir::AccessHook, public AccessObserver {
     uint64_t pc;      // linear
     uint32_t insn;    // index in the unit
     uint16_t refund;  // of that instruction (ir::GuestInsn)
-    uint16_t place;  // in the instruction
+    uint16_t place;   // in the instruction
     uint8_t mode;
     uint8_t size;    // of this part
     uint8_t offset;  // of this part
@@ -151,13 +151,13 @@ class MemoryCallbacks final : public ir::AccessHook, public AccessObserver {
   const exec::TranslationUnit* unit_ = nullptr;  // being translated
   std::deque<Site> pending_;                     // its
   std::unordered_map<const exec::TranslationUnit*, std::deque<Site>> sites_;
-  std::deque<std::deque<Site>> dropped_;  // the unit may still run
+  std::deque<std::deque<Site>> dropped_;                               // the unit may still run
   std::unordered_map<const ir::HelperDesc*, ir::HelperDesc> helpers_;  // as called by reporting units
   // Of the instruction being translated.
-  uint32_t insn_ = 0;         // its index
-  uint32_t last_place_ = 0;   // the IR position of its last place
+  uint32_t insn_ = 0;        // its index
+  uint32_t last_place_ = 0;  // the IR position of its last place
   uint16_t places_ = 0;
-  uint16_t not_noted_ = 0;    // places up to here have direct calls, of which no note was made
+  uint16_t not_noted_ = 0;  // places up to here have direct calls, of which no note was made
   std::deque<DirectCall> direct_calls_;
   struct alignas(16) Buffer {
     uint8_t bytes[16];

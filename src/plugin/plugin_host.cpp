@@ -42,7 +42,8 @@ PluginHost::PluginHost(Options options, const Target& target)
     if (!hooks_.rr_mode || hooks_.rr_mode() != RrMode::Record) return;
     complain_once(nullptr, what,
                   fmt::format("{} was changed or dropped while recording: the recording replays only with the plugin "
-                              "that did so", what));
+                              "that did so",
+                              what));
   };
   pandalog::set_machine({.stamp = [] { return pandalog::Stamp{.pc = api::pc(), .instr = api::instruction_count()}; },
                          .who =
@@ -144,7 +145,8 @@ Status PluginHost::load_all() {
     PANDA_TRY_STATUS(load(spec.name, spec.arguments));
   }
   for (const std::string& name : arguments_.plugins()) {
-    if (by_name(name) == nullptr) complain(nullptr, fmt::format("there are arguments for {}, which is not loaded (yet)", name));
+    if (by_name(name) == nullptr)
+      complain(nullptr, fmt::format("there are arguments for {}, which is not loaded (yet)", name));
   }
   return {};
 }
@@ -152,7 +154,8 @@ Status PluginHost::load_all() {
 Result<std::string> PluginHost::show_help() {
   std::string out;
   for (const PluginSpec& spec : std::exchange(wanted_, {})) {
-    const bool help = std::any_of(spec.arguments.begin(), spec.arguments.end(), [](const Argument& a) { return a.key == "help"; });
+    const bool help =
+        std::any_of(spec.arguments.begin(), spec.arguments.end(), [](const Argument& a) { return a.key == "help"; });
     if (spec.name == "help") {
       out += plugin_list();
     } else if (help || arguments_.wants_help(plugin_name_of(spec.name))) {
@@ -455,7 +458,8 @@ std::string PluginHost::monitor_unload(std::string_view index_or_name) {
   const auto parsed = std::from_chars(index_or_name.data(), end, index);
   const bool number = parsed.ec == std::errc() && parsed.ptr == end;
   Plugin* p = number ? by_index(index) : by_name(index_or_name);
-  if (p == nullptr) return fmt::format("no loaded plugin has the {} {}: see list_plugins\n", number ? "index" : "name", index_or_name);
+  if (p == nullptr)
+    return fmt::format("no loaded plugin has the {} {}: see list_plugins\n", number ? "index" : "name", index_or_name);
   const Status status = unload(*p);
   return status ? std::string() : status.error().message + "\n";
 }

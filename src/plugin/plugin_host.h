@@ -40,8 +40,8 @@ struct MachineHooks {
   std::function<RrAnswer()> end_record;
   std::function<RrAnswer(const std::string& name)> begin_replay;
   std::function<RrAnswer()> end_replay;
-  std::function<void()> cpu_written;      // a plugin wrote the CPU's state, to be recorded
-  std::function<void()> quit;             // end the run as the monitor's `quit` does
+  std::function<void()> cpu_written;  // a plugin wrote the CPU's state, to be recorded
+  std::function<void()> quit;         // end the run as the monitor's `quit` does
   // A monitor command: its answer, or "" where it has to wait until the guest is between two blocks.
   std::function<std::string(const std::string& line)> monitor;
   std::function<void()> break_main_loop;  // return from Engine::run soon, then go on
@@ -49,8 +49,8 @@ struct MachineHooks {
   std::function<std::optional<RrMode>()> rr_requested;  // a request that waits
   std::function<std::string()> rr_name;                 // of the recording made or replayed
   uint64_t count_origin = 0;  // in a replay: the engine's count at its first instruction, from which plugins count
-  std::function<uint64_t()> replay_total;               // its length in instructions, when replaying
-  std::function<InsnCount()> next_event;                // when something reaches the guest again, when replaying
+  std::function<uint64_t()> replay_total;  // its length in instructions, when replaying
+  std::function<InsnCount()> next_event;   // when something reaches the guest again, when replaying
   // A plugin writes RAM at this count (recorded as such), until it is called with nothing.
   std::function<void(std::optional<InsnCount> at)> plugin_writes;
 };

@@ -231,19 +231,26 @@ bool decode_body(uint8_t code, ByteReader& in, EventBody& body) {
 
 std::string_view name_of(OutsideRegister kind) {
   switch (kind) {
-    case OutsideRegister::ApicBase: return "apic-base";
-    case OutsideRegister::TaskPriority: return "task-priority";
-    case OutsideRegister::TscDeadline: return "tsc-deadline";
-    case OutsideRegister::X2Apic: return "x2apic";
+    case OutsideRegister::ApicBase:
+      return "apic-base";
+    case OutsideRegister::TaskPriority:
+      return "task-priority";
+    case OutsideRegister::TscDeadline:
+      return "tsc-deadline";
+    case OutsideRegister::X2Apic:
+      return "x2apic";
   }
   return "?";
 }
 
 std::string_view name_of(SerialTraffic::Kind kind) {
   switch (kind) {
-    case SerialTraffic::Kind::Received: return "received";
-    case SerialTraffic::Kind::Read: return "read";
-    case SerialTraffic::Kind::Sent: return "sent";
+    case SerialTraffic::Kind::Received:
+      return "received";
+    case SerialTraffic::Kind::Read:
+      return "read";
+    case SerialTraffic::Kind::Sent:
+      return "sent";
   }
   return "?";
 }
@@ -294,13 +301,20 @@ struct Describe {
 
 std::string_view name_of(EndReason reason) {
   switch (reason) {
-    case EndReason::Requested: return "end_record";
-    case EndReason::PowerOff: return "power-off";
-    case EndReason::Reset: return "reset";
-    case EndReason::Quit: return "quit";
-    case EndReason::Signal: return "signal";
-    case EndReason::Shutdown: return "CPU shutdown";
-    case EndReason::IdleForever: return "idle for ever";
+    case EndReason::Requested:
+      return "end_record";
+    case EndReason::PowerOff:
+      return "power-off";
+    case EndReason::Reset:
+      return "reset";
+    case EndReason::Quit:
+      return "quit";
+    case EndReason::Signal:
+      return "signal";
+    case EndReason::Shutdown:
+      return "CPU shutdown";
+    case EndReason::IdleForever:
+      return "idle for ever";
   }
   return "?";
 }

@@ -98,9 +98,8 @@ struct CpuWrite {
   std::string state;  // as in a snapshot
 };
 
-using EventBody =
-    std::variant<PortRead, MmioRead, RegisterRead, RegisterWrite, Interrupt, ClockAdjust, Dma, StateCheck,
-                 UnassignedRead, UnassignedWrite, Serial, PluginWrite, CpuWrite, End>;
+using EventBody = std::variant<PortRead, MmioRead, RegisterRead, RegisterWrite, Interrupt, ClockAdjust, Dma, StateCheck,
+                               UnassignedRead, UnassignedWrite, Serial, PluginWrite, CpuWrite, End>;
 
 struct Event {
   InsnCount count;

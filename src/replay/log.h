@@ -59,8 +59,8 @@ class LogReader {
   static Result<std::unique_ptr<LogReader>> open(const std::string& path);
 
   [[nodiscard]] const LogHeader& header() const { return header_; }
-  [[nodiscard]] bool complete() const { return complete_; }  // has its End
-  [[nodiscard]] InsnCount last_count() const { return last_count_; }  // of its last event
+  [[nodiscard]] bool complete() const { return complete_; }            // has its End
+  [[nodiscard]] InsnCount last_count() const { return last_count_; }   // of its last event
   [[nodiscard]] uint64_t whole_bytes() const { return whole_bytes_; }  // what is good of it
   [[nodiscard]] const std::string& path() const { return file_.path(); }
   // The next event, or nullopt after the last.

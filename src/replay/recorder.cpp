@@ -1,10 +1,10 @@
 #include "replay/recorder.h"
 
-#include "base/check.h"
-
 #include <unistd.h>
 
 #include <algorithm>
+
+#include "base/check.h"
 
 namespace panda::replay {
 namespace {
@@ -129,8 +129,10 @@ uint64_t Recorder::mmio_read(GuestPhysAddr address, unsigned size) {
   const bool assigned = live_.mmio_assigned(address, size);
   const uint64_t value = in_access([&] { return live_.mmio_read(address, size); });
   if (ended_) return value;
-  if (assigned) log(MmioRead{address, static_cast<uint8_t>(size), value});
-  else log(UnassignedRead{address, static_cast<uint8_t>(size), value});
+  if (assigned)
+    log(MmioRead{address, static_cast<uint8_t>(size), value});
+  else
+    log(UnassignedRead{address, static_cast<uint8_t>(size), value});
   return value;
 }
 
@@ -175,7 +177,8 @@ void Recorder::service(InsnCount now) {
   }
   if (!ended_ && next_check_ <= now) {
     next_check_ = now + kCheckInterval_insns;
-    log(StateCheck{snapshot::registers_digest(line_.frontend, line_.cpu), line_.frontend.describe_registers(line_.cpu)});
+    log(StateCheck{snapshot::registers_digest(line_.frontend, line_.cpu),
+                   line_.frontend.describe_registers(line_.cpu)});
     log_->flush();
   }
 }

@@ -124,16 +124,35 @@ void run(FakeMachine& m, Outside& outside, uint64_t until, const Hook& before_in
       const uint64_t h = (s.a ^ (s.b << 7) ^ s.pc) * 0x9e3779b97f4a7c15;
       uint64_t got = 0;
       switch (h >> 59) {
-        case 0: got = outside.port_read(static_cast<uint16_t>(h), 1u << (h >> 20 & 1)); break;
-        case 1: got = outside.mmio_read(GuestPhysAddr(h & 0xffffff), 8); break;
-        case 2: got = outside.register_read(OutsideRegister::TaskPriority, 3).value_or(77); break;
-        case 3: got = outside.register_write(OutsideRegister::X2Apic, 5, h) ? 5 : 6; break;
-        case 4: outside.port_write(1, 1, h); break;
-        case 5: outside.mmio_write(GuestPhysAddr(h >> 8 & 0x31), 1, h); break;
-        case 6: got = m.clock.now(count()).value; break;
-        case 7: m.memory->read(GuestPhysAddr(0x401000), &got, 8); break;
-        case 8: halted = true; break;
-        default: break;
+        case 0:
+          got = outside.port_read(static_cast<uint16_t>(h), 1u << (h >> 20 & 1));
+          break;
+        case 1:
+          got = outside.mmio_read(GuestPhysAddr(h & 0xffffff), 8);
+          break;
+        case 2:
+          got = outside.register_read(OutsideRegister::TaskPriority, 3).value_or(77);
+          break;
+        case 3:
+          got = outside.register_write(OutsideRegister::X2Apic, 5, h) ? 5 : 6;
+          break;
+        case 4:
+          outside.port_write(1, 1, h);
+          break;
+        case 5:
+          outside.mmio_write(GuestPhysAddr(h >> 8 & 0x31), 1, h);
+          break;
+        case 6:
+          got = m.clock.now(count()).value;
+          break;
+        case 7:
+          m.memory->read(GuestPhysAddr(0x401000), &got, 8);
+          break;
+        case 8:
+          halted = true;
+          break;
+        default:
+          break;
       }
       cpu.exact = 0;
       s.a = h ^ got;
@@ -155,9 +174,9 @@ struct Recorded {
     FakeMachine m;
     RandomOutside live(m, seed);
     run(m, live, 1000);
-    auto recorder = Recorder::begin(name, live, {*m.cpu, m.frontend, *m.memory, m.clock},
-                                    {"fake", "fake", "", FakeMachine::kRamBytes,
-                                     {m.memory->ranges().begin(), m.memory->ranges().end()}});
+    auto recorder = Recorder::begin(
+        name, live, {*m.cpu, m.frontend, *m.memory, m.clock},
+        {"fake", "fake", "", FakeMachine::kRamBytes, {m.memory->ranges().begin(), m.memory->ranges().end()}});
     EXPECT_TRUE(recorder.has_value()) << recorder.error().message;
     live.observer = recorder->get();
     std::mt19937_64 random(seed);
@@ -184,7 +203,8 @@ struct Replayed {
   std::unique_ptr<Replayer> replayer;
 };
 
-Result<std::unique_ptr<Replayed>> replay(const std::string& name, const Hook& hook = {}, ReplayObserver* observer = nullptr) {
+Result<std::unique_ptr<Replayed>> replay(const std::string& name, const Hook& hook = {},
+                                         ReplayObserver* observer = nullptr) {
   auto r = std::make_unique<Replayed>();
   FakeMachine& m = r->machine;
   PANDA_TRY(auto reader, snapshot::SnapshotReader::open(snapshot_path(name)));
@@ -348,15 +368,24 @@ TEST(Replay, ExistingRecordingIsKept) {
 }
 
 TEST(Event, EveryKindSurvivesTheLog) {
-  const std::vector<EventBody> bodies = {
-      PortRead{0x3f8, 1, 0xff}, MmioRead{GuestPhysAddr(0xfee00020), 8, ~uint64_t{0}},
-      RegisterRead{OutsideRegister::X2Apic, 0x83f, std::nullopt}, RegisterRead{OutsideRegister::ApicBase, 0, 1},
-      RegisterWrite{OutsideRegister::TscDeadline, 0, true}, Interrupt{0xef}, ClockAdjust{~uint64_t{0}, false},
-      ClockAdjust{1, true}, Dma{GuestPhysAddr(0x1000), false, {1, 2, 3}}, Dma{GuestPhysAddr(0x1000), true, {}},
-      UnassignedRead{GuestPhysAddr(0xd0000000), 4, 0xffffffff}, UnassignedWrite{GuestPhysAddr(0xd0000000), 4},
-      Serial{{SerialTraffic::Kind::Received, 0x3f8, 3, 'x'}, false},
-      Serial{{SerialTraffic::Kind::Sent, 0x2f8, 15, 'y'}, true}, PluginWrite{GuestPhysAddr(0x1000), false, {1, 2}},
-      PluginWrite{GuestPhysAddr(0x1000), true, {}}, StateCheck{{1, 2}, "text"}, End{EndReason::PowerOff, {{1, 2}, {3, 4}, {5, 6, 7}}, "text"}};
+  const std::vector<EventBody> bodies = {PortRead{0x3f8, 1, 0xff},
+                                         MmioRead{GuestPhysAddr(0xfee00020), 8, ~uint64_t{0}},
+                                         RegisterRead{OutsideRegister::X2Apic, 0x83f, std::nullopt},
+                                         RegisterRead{OutsideRegister::ApicBase, 0, 1},
+                                         RegisterWrite{OutsideRegister::TscDeadline, 0, true},
+                                         Interrupt{0xef},
+                                         ClockAdjust{~uint64_t{0}, false},
+                                         ClockAdjust{1, true},
+                                         Dma{GuestPhysAddr(0x1000), false, {1, 2, 3}},
+                                         Dma{GuestPhysAddr(0x1000), true, {}},
+                                         UnassignedRead{GuestPhysAddr(0xd0000000), 4, 0xffffffff},
+                                         UnassignedWrite{GuestPhysAddr(0xd0000000), 4},
+                                         Serial{{SerialTraffic::Kind::Received, 0x3f8, 3, 'x'}, false},
+                                         Serial{{SerialTraffic::Kind::Sent, 0x2f8, 15, 'y'}, true},
+                                         PluginWrite{GuestPhysAddr(0x1000), false, {1, 2}},
+                                         PluginWrite{GuestPhysAddr(0x1000), true, {}},
+                                         StateCheck{{1, 2}, "text"},
+                                         End{EndReason::PowerOff, {{1, 2}, {3, 4}, {5, 6, 7}}, "text"}};
   snapshot::ByteWriter w;
   InsnCount last(10);
   for (const EventBody& b : bodies) encode({last + 1000, b}, last, w);

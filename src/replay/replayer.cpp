@@ -211,11 +211,12 @@ void Replayer::check_state(const StateCheck& check) {
     last_good_ = line_.count();
     return;
   }
-  finish(Outcome::Diverged,
-         fmt::format("the replay diverged between instructions {} and {}: the registers differ from the recorded ones\n{}",
-                     last_good_.value, line_.count().value,
-                     snapshot::describe_register_difference(check.registers_text,
-                                                            line_.frontend.describe_registers(line_.cpu))));
+  finish(
+      Outcome::Diverged,
+      fmt::format(
+          "the replay diverged between instructions {} and {}: the registers differ from the recorded ones\n{}",
+          last_good_.value, line_.count().value,
+          snapshot::describe_register_difference(check.registers_text, line_.frontend.describe_registers(line_.cpu))));
 }
 
 void Replayer::check_end(const End& end) {
@@ -224,8 +225,10 @@ void Replayer::check_end(const End& end) {
     finish(Outcome::Completed, fmt::format("the recording ended by {}", name_of(end.reason)));
     return;
   }
-  std::string what = fmt::format("the replay reached the end, but its state differs from the recorded one (registers "
-                                 "last agreed at instruction {})\n", last_good_.value);
+  std::string what = fmt::format(
+      "the replay reached the end, but its state differs from the recorded one (registers "
+      "last agreed at instruction {})\n",
+      last_good_.value);
   if (final_digest_.registers != end.digest.registers) {
     what += snapshot::describe_register_difference(end.registers_text, line_.frontend.describe_registers(line_.cpu));
   }

@@ -139,7 +139,7 @@ Status ChunkWriter::close() {
 Result<ChunkReader> ChunkReader::open(const std::string& path, const FileKind& kind) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return fail("{}: cannot open: {}", path, std::strerror(errno));
-  struct stat st {};
+  struct stat st{};
   if (::fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
     ::close(fd);
     return fail("{}: not a regular file", path);

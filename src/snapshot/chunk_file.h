@@ -90,7 +90,9 @@ class ChunkReader {
   // Without `decompress` the payload is only checked, and `data` stays empty.
   Result<std::optional<Chunk>> next(bool decompress = true);
   [[nodiscard]] End end() const { return end_; }
-  [[nodiscard]] uint64_t offset() const { return offset_; }  // where reading stands; after CutOff, the last whole chunk's end
+  [[nodiscard]] uint64_t offset() const {
+    return offset_;
+  }  // where reading stands; after CutOff, the last whole chunk's end
   [[nodiscard]] uint64_t size_bytes() const { return size_; }
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] Hash128 id() const { return id_; }  // of what was read so far

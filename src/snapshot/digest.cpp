@@ -45,8 +45,8 @@ std::string describe_memory_difference(const StateDigest& expected, const StateD
     }
     shown++;
     const uint64_t offset = i * kDigestRegionBytes;
-    const auto range = std::find_if(ranges.begin(), ranges.end(),
-                                    [&](const RamRange& r) { return offset - r.offset < r.size; });
+    const auto range =
+        std::find_if(ranges.begin(), ranges.end(), [&](const RamRange& r) { return offset - r.offset < r.size; });
     const uint64_t phys = range == ranges.end() ? offset : range->phys + (offset - range->offset);
     text += fmt::format("  RAM differs in the MiB at physical address {:#x}\n", phys);
   }

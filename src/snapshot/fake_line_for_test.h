@@ -65,8 +65,8 @@ class FakeFrontend final : public exec::Frontend {
 // A CPU with its state behind it, RAM with a hole, a clock.
 struct FakeMachine {
   FakeMachine() {
-    memory = std::move(*GuestMemory::create(
-        kRamBytes, {{.phys = 0, .size = 0x180000, .offset = 0}, {.phys = 0x400000, .size = 0x100000, .offset = 0x180000}}));
+    memory = std::move(*GuestMemory::create(kRamBytes, {{.phys = 0, .size = 0x180000, .offset = 0},
+                                                        {.phys = 0x400000, .size = 0x100000, .offset = 0x180000}}));
     cpu = new (&storage.context) VcpuContext;
     cpu->memory = memory.get();
     cpu->clock = &clock;

@@ -20,9 +20,7 @@ constexpr uint64_t kRegionPages = 256;
 constexpr size_t kBitmapBytes = kRegionPages / 8;
 constexpr uint64_t kMaxRamBytes = uint64_t{1} << 44;
 
-bool is_zero(const uint8_t* page) {
-  return page[0] == 0 && std::memcmp(page, page + 1, kPageSize - 1) == 0;
-}
+bool is_zero(const uint8_t* page) { return page[0] == 0 && std::memcmp(page, page + 1, kPageSize - 1) == 0; }
 
 std::vector<uint8_t> encode(const SnapshotHeader& h) {
   ByteWriter w;
@@ -97,8 +95,7 @@ Status write_ram(ChunkWriter& out, GuestMemory& memory, uint64_t& chunks) {
   return {};
 }
 
-Status write_contents(ChunkWriter& out, const SnapshotHeader& header, std::string_view cpu_state,
-                      GuestMemory& memory) {
+Status write_contents(ChunkWriter& out, const SnapshotHeader& header, std::string_view cpu_state, GuestMemory& memory) {
   PANDA_TRY_STATUS(out.append(kHeader, 0, encode(header)));
   PANDA_TRY_STATUS(out.append(kCpu, 0, {reinterpret_cast<const uint8_t*>(cpu_state.data()), cpu_state.size()}));
   uint64_t chunks = 0;
@@ -141,7 +138,9 @@ Result<std::string> SnapshotReader::load(GuestMemory& memory) {
   while (true) {
     PANDA_TRY(auto chunk, reader_.next());
     if (!chunk) break;
-    const auto damaged = [&](const char* what) { return fail("{}: damaged at byte {}: {}", path, chunk->offset, what); };
+    const auto damaged = [&](const char* what) {
+      return fail("{}: damaged at byte {}: {}", path, chunk->offset, what);
+    };
     if (ended) return damaged("a chunk after the end");
     if (chunk->type == kCpu && !have_cpu) {
       cpu_state.assign(chunk->data.begin(), chunk->data.end());

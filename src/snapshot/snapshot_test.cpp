@@ -23,7 +23,10 @@ struct Written {
     for (size_t i = 0; i < 5000; i++) ram[0x3000 + i] = static_cast<uint8_t>(random());
     ram[ram.size() - 1] = 9;
     FakeFrontend::state(*machine.cpu) = {1, 2, 3};
-    header.machine = {"x86_64", "base,+sse4.2", "pc", FakeMachine::kRamBytes,
+    header.machine = {"x86_64",
+                      "base,+sse4.2",
+                      "pc",
+                      FakeMachine::kRamBytes,
                       {machine.memory->ranges().begin(), machine.memory->ranges().end()}};
     header.clock_shift = 3;
     header.clock_offset_ns = ~uint64_t{0} - 5;

@@ -166,7 +166,8 @@ void TranslationFuzzer::Machine::load(const Input& in) {
     std::memcpy(&ram[at], &v, 8);
   }
   // The code ends at its page's end, or goes over it.
-  const uint64_t start = kNextPage - (rng() % 4 != 0 ? in.code.size() : 1 + rng() % std::max<size_t>(in.code.size(), 1));
+  const uint64_t start =
+      kNextPage - (rng() % 4 != 0 ? in.code.size() : 1 + rng() % std::max<size_t>(in.code.size(), 1));
   for (size_t i = 0; i < in.code.size(); i++) {
     const uint64_t at = start + i;
     ram[in.page_kind == 2 && at >= kNextPage ? at - kNextPage + kOtherPage : at] = in.code[i];

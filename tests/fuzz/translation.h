@@ -17,9 +17,9 @@ namespace panda::fuzz {
 inline constexpr size_t kHeaderBytes = 4;
 
 struct Outcome {
-  std::string problem;  // empty: none
-  bool decoded = false;   // at least the first instruction was translated whole
-  uint64_t insns = 0;     // compared
+  std::string problem;   // empty: none
+  bool decoded = false;  // at least the first instruction was translated whole
+  uint64_t insns = 0;    // compared
 };
 
 class TranslationFuzzer {

@@ -1,13 +1,13 @@
 // The fuzz target on fixed seeds, for the test suite: random bytes, and random bytes behind prefixes
 // and opcode maps that random bytes seldom hit. PANDA_FUZZ_INPUTS sets how many per mode.
+#include "translation.h"
+
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 #include <random>
 #include <vector>
-
-#include "translation.h"
 
 namespace panda::fuzz {
 namespace {
@@ -27,11 +27,20 @@ std::vector<uint8_t> random_input(std::mt19937_64& rng, unsigned mode) {
     switch (rng() % 8) {
       case 0:
       case 1:
-      case 2: input.push_back(0x0f); break;
-      case 3: input.insert(input.end(), {0x66, 0x0f}); break;
-      case 4: input.insert(input.end(), {0x0f, 0x38}); break;
-      case 5: input.push_back(static_cast<uint8_t>(0xd8 + rng() % 8)); break;
-      default: break;
+      case 2:
+        input.push_back(0x0f);
+        break;
+      case 3:
+        input.insert(input.end(), {0x66, 0x0f});
+        break;
+      case 4:
+        input.insert(input.end(), {0x0f, 0x38});
+        break;
+      case 5:
+        input.push_back(static_cast<uint8_t>(0xd8 + rng() % 8));
+        break;
+      default:
+        break;
     }
     for (uint64_t n = 2 + rng() % 6; n > 0; n--) input.push_back(static_cast<uint8_t>(rng()));
   }

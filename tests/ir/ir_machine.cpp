@@ -153,12 +153,12 @@ struct IrMachine::Identity final : Mmu {
   }
 };
 
-void IrMachine::Free::operator()(uint8_t* p) const { ::operator delete (p, std::align_val_t{64}); }
+void IrMachine::Free::operator()(uint8_t* p) const { ::operator delete(p, std::align_val_t{64}); }
 
 IrMachine::IrMachine(std::unique_ptr<exec::Backend> backend)
     : backend_(std::move(backend)),
       mmu_(std::make_unique<Identity>()),
-      storage_(static_cast<uint8_t*>(::operator new (sizeof(VcpuContext) + kStateBytes, std::align_val_t{64}))),
+      storage_(static_cast<uint8_t*>(::operator new(sizeof(VcpuContext) + kStateBytes, std::align_val_t{64}))),
       jump_cache_(empty_jumps()) {
   auto memory = GuestMemory::create(kRamBytes, {{0, kRamBytes, 0}});
   PANDA_CHECK(memory.has_value());

@@ -283,10 +283,9 @@ class Generator {
 
 bool has_immediate(Op op) {
   static constexpr std::string_view kNames[] = {
-      "fround",  "fcmp_mask", "deposit",   "extract",   "icmp",   "vget_lane", "vset_lane", "vshli",
-      "vshri",   "vsari",     "vshlbytes", "vshrbytes", "vpshuf", "vshufp",    "vpalignr",  "vblend_i16",
-      "vblendp", "vinsertps", "vmpsadbw",  "vcmp_f",    "vdp",    "vround",
-      "ffma",    "vfma_f",    "vcvt_f32_f16"};
+      "fround",   "fcmp_mask", "deposit",   "extract", "icmp",   "vget_lane", "vset_lane",   "vshli",   "vshri",
+      "vsari",    "vshlbytes", "vshrbytes", "vpshuf",  "vshufp", "vpalignr",  "vblend_i16",  "vblendp", "vinsertps",
+      "vmpsadbw", "vcmp_f",    "vdp",       "vround",  "ffma",   "vfma_f",    "vcvt_f32_f16"};
   return std::any_of(std::begin(kNames), std::end(kNames),
                      [&](std::string_view name) { return info(op).name.starts_with(name); });
 }

@@ -64,10 +64,9 @@ class CallbacksTest : public testing::TestWithParam<toy::BackendFactory> {
   }
   template <typename F>
   void on(unsigned type, F* function, void* context) {
-    registry().add(type, {.plugin = &plugin_,
-                          .function = reinterpret_cast<void*>(function),
-                          .context = context,
-                          .with_context = true});
+    registry().add(
+        type,
+        {.plugin = &plugin_, .function = reinterpret_cast<void*>(function), .context = context, .with_context = true});
   }
   template <typename F>
   void enable(unsigned type, F* function, bool yes) {

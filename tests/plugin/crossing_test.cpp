@@ -22,14 +22,13 @@ constexpr uint64_t kDevice = 0x40000, kNobody = 0x50000;
 uint64_t no_asid(VcpuContext&) { return 0; }
 uint32_t no_flags(VcpuContext&) { return 0; }
 unsigned no_text(VcpuContext&, uint64_t, std::span<const uint8_t>, std::string&) { return 4; }
-const Target kToyTarget{
-    .name = "x86_64",
-    .guest_pc_offset = offsetof(toy::State, plugin_view.pc),
-    .instr_count_offset = offsetof(toy::State, plugin_view.count),
-    .address_mask = 0xffffffff,
-    .asid = no_asid,
-    .flags = no_flags,
-    .disassemble = no_text};
+const Target kToyTarget{.name = "x86_64",
+                        .guest_pc_offset = offsetof(toy::State, plugin_view.pc),
+                        .instr_count_offset = offsetof(toy::State, plugin_view.count),
+                        .address_mask = 0xffffffff,
+                        .asid = no_asid,
+                        .flags = no_flags,
+                        .disassemble = no_text};
 
 // A device at kDevice, and nothing from kNobody on.
 class Device final : public Outside {
@@ -98,8 +97,12 @@ class CrossingTest : public testing::TestWithParam<toy::BackendFactory> {
   void start(const std::vector<uint8_t>& code) {
     host_.reset();
     machine_ = std::make_unique<toy::Machine>(GetParam(), code);
-    auto host = PluginHost::create({.engine = machine_->engine.get(), .arch = "x86_64", .executable_dir = "",
-                                    .library_dir = "", .hooks = {}, .target = &kToyTarget});
+    auto host = PluginHost::create({.engine = machine_->engine.get(),
+                                    .arch = "x86_64",
+                                    .executable_dir = "",
+                                    .library_dir = "",
+                                    .hooks = {},
+                                    .target = &kToyTarget});
     ASSERT_TRUE(host.has_value());
     host_ = std::move(*host);
     seen_ = {};
@@ -126,10 +129,12 @@ class CrossingTest : public testing::TestWithParam<toy::BackendFactory> {
     listen();
     CrossingCallbacks crossings(device_, *host_, false);
     machine_->engine->set_outside(crossings);
-    auto recorder = replay::Recorder::begin(
-        name, crossings, replay::Line::of(*machine_->engine),
-        {"toy", "", "", machine_->memory->size_bytes(),
-         {machine_->memory->ranges().begin(), machine_->memory->ranges().end()}});
+    auto recorder = replay::Recorder::begin(name, crossings, replay::Line::of(*machine_->engine),
+                                            {"toy",
+                                             "",
+                                             "",
+                                             machine_->memory->size_bytes(),
+                                             {machine_->memory->ranges().begin(), machine_->memory->ranges().end()}});
     EXPECT_TRUE(recorder.has_value()) << recorder.error().message;
     machine_->engine->set_outside(**recorder);
     EXPECT_EQ(machine_->run(1000), exec::StopReason::IdleForever);

@@ -223,8 +223,9 @@ TEST_P(MemoryCallbacksTest, EachKindOfAccessIsReportedOnce) {
       {3, "W 7ffc 4 78563412"},
       {4, "R 7ffc 4 78563412\nW 10000c 4 78563412"},
       {5, "R 100020 1 20\nW 100030 1 20"},
-      {6, "R 100021 4 21222324\nW 100031 4 21222324\nR 100025 4 25262728\nW 100035 4 25262728\n"
-          "R 100029 4 292a2b2c\nW 100039 4 292a2b2c"},
+      {6,
+       "R 100021 4 21222324\nW 100031 4 21222324\nR 100025 4 25262728\nW 100035 4 25262728\n"
+       "R 100029 4 292a2b2c\nW 100039 4 292a2b2c"},
       {7, "R 100ffe 4 feff0001"},
       {8, "R 100040 16 404142434445464748494a4b4c4d4e4f"},
       {9, "R 100040 32 404142434445464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f"},
@@ -262,14 +263,14 @@ TEST_P(MemoryCallbacksTest, EachKindOfAccessIsReportedOnce) {
     }
     return text;
   };
-  EXPECT_EQ(sizes(16), "W2 W4");                                  // SIDT
-  EXPECT_EQ(sizes(17), "R2 R4");                                  // LIDT
-  EXPECT_EQ(sizes(18), "R8");                                     // a segment register
-  EXPECT_EQ(sizes(28), "W4 W4 W4 W4 W4 W4 W4 W4");                // PUSHAD
-  EXPECT_EQ(sizes(31), "R4 W4");                                  // XADD
-  EXPECT_EQ(sizes(32), "R4 W4");                                  // BTS
-  EXPECT_EQ(sizes(38), "W4");                                     // ENTER
-  EXPECT_EQ(sizes(39), "R4");                                     // LEAVE
+  EXPECT_EQ(sizes(16), "W2 W4");                    // SIDT
+  EXPECT_EQ(sizes(17), "R2 R4");                    // LIDT
+  EXPECT_EQ(sizes(18), "R8");                       // a segment register
+  EXPECT_EQ(sizes(28), "W4 W4 W4 W4 W4 W4 W4 W4");  // PUSHAD
+  EXPECT_EQ(sizes(31), "R4 W4");                    // XADD
+  EXPECT_EQ(sizes(32), "R4 W4");                    // BTS
+  EXPECT_EQ(sizes(38), "W4");                       // ENTER
+  EXPECT_EQ(sizes(39), "R4");                       // LEAVE
   // INT: gate, code segment (its descriptor is marked as accessed already), EFLAGS, CS, EIP.
   EXPECT_EQ(sizes(36), "R8 R8 W4 W4 W4");
   EXPECT_EQ(sizes(26), "R8 R8 W4 W4 W4 W4");  // the page fault's, with its error code

@@ -1,7 +1,6 @@
 // A plugin on the C++ layer: what it counts is read by the tests through dlsym.
-#include "panda/plugin.hpp"
-
 #include "offers/offers.h"
+#include "panda/plugin.hpp"
 
 extern "C" {
 struct modern_counts {

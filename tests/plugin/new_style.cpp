@@ -42,7 +42,8 @@ int mem_read(CPUState *, target_ulong, target_ulong, target_ulong, void *) { ret
 int asid(CPUState *, target_ulong, target_ulong) { return 0; }
 
 // Not taken: a function of other arguments.
-static_assert(!std::is_assignable<decltype(panda_cb::before_block_exec) &, int (*)(CPUState *, target_ulong)>::value, "");
+static_assert(!std::is_assignable<decltype(panda_cb::before_block_exec) &, int (*)(CPUState *, target_ulong)>::value,
+              "");
 static_assert(!std::is_assignable<decltype(panda_cb::before_block_exec) &, int (*)(CPUState *)>::value, "");
 
 void register_as_documented(void *self) {

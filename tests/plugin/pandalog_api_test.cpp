@@ -24,11 +24,13 @@ using toy::Insn;
 uint64_t asid_of_toy(VcpuContext&) { return 0x1234; }
 uint32_t no_flags(VcpuContext&) { return 0; }
 unsigned no_text(VcpuContext&, uint64_t, std::span<const uint8_t>, std::string&) { return 4; }
-const Target kToyTarget{
-    .name = "x86_64",
-    .guest_pc_offset = offsetof(toy::State, plugin_view.pc),
-    .instr_count_offset = offsetof(toy::State, plugin_view.count),
-    .address_mask = 0xffffffff, .asid = asid_of_toy, .flags = no_flags, .disassemble = no_text};
+const Target kToyTarget{.name = "x86_64",
+                        .guest_pc_offset = offsetof(toy::State, plugin_view.pc),
+                        .instr_count_offset = offsetof(toy::State, plugin_view.count),
+                        .address_mask = 0xffffffff,
+                        .asid = asid_of_toy,
+                        .flags = no_flags,
+                        .disassemble = no_text};
 
 std::string built(const std::string& name) { return std::string(PANDA_TEST_PLUGINS) + "/x86_64/panda_" + name + ".so"; }
 

@@ -32,14 +32,13 @@ unsigned no_text(VcpuContext&, uint64_t, std::span<const uint8_t>, std::string& 
   text = "insn";
   return 4;
 }
-const Target kToyTarget{
-    .name = "x86_64",
-    .guest_pc_offset = offsetof(toy::State, plugin_view.pc),
-    .instr_count_offset = offsetof(toy::State, plugin_view.count),
-    .address_mask = 0xffffffff,
-    .asid = no_asid,
-    .flags = no_flags,
-    .disassemble = no_text};
+const Target kToyTarget{.name = "x86_64",
+                        .guest_pc_offset = offsetof(toy::State, plugin_view.pc),
+                        .instr_count_offset = offsetof(toy::State, plugin_view.count),
+                        .address_mask = 0xffffffff,
+                        .asid = no_asid,
+                        .flags = no_flags,
+                        .disassemble = no_text};
 
 std::string built(const std::string& name, const std::string& arch = "x86_64") {
   return std::string(PANDA_TEST_PLUGINS) + "/" + arch + "/panda_" + name + ".so";
@@ -117,7 +116,8 @@ TEST_P(PluginApiTest, RefusesBadArguments) {
   EXPECT_TRUE(host_->loaded().empty());
   testing::internal::CaptureStderr();
   EXPECT_TRUE(load("counter", "blocks,bloks=1").has_value());
-  EXPECT_EQ(testing::internal::GetCapturedStderr(), "panda: plugin counter: has no argument 'bloks': '-panda counter:help' lists them\n");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(),
+            "panda: plugin counter: has no argument 'bloks': '-panda counter:help' lists them\n");
 }
 
 TEST_P(PluginApiTest, FindsPluginsByNameWhereItIsToldTo) {
@@ -386,7 +386,8 @@ TEST_P(PluginApiTest, SaysWhyAPluginGaveUp) {
   EXPECT_EQ(message(load("nonsense", "missing")), "plugin nonsense: the argument 'text' is required (some text)");
   EXPECT_EQ(message(load("throws")), "plugin throws: init_plugin threw an exception (thrown at once)");
   const std::string version = message(load("other_version"));
-  EXPECT_NE(version.find("was built for version 2 of the plugin API, this is 1: build it again"), std::string::npos) << version;
+  EXPECT_NE(version.find("was built for version 2 of the plugin API, this is 1: build it again"), std::string::npos)
+      << version;
   EXPECT_TRUE(host_->loaded().empty());
   ASSERT_TRUE(load("throws", "end").has_value());
   testing::internal::CaptureStderr();
@@ -401,13 +402,14 @@ TEST_P(PluginApiTest, TwoPluginsOfOneNameAndOnePluginTwice) {
   const std::string twin = folder + "/panda_counter.so";
   ASSERT_TRUE(std::filesystem::copy_file(built("old_style"), twin));
   ASSERT_TRUE(load("counter", "blocks").has_value());
-  EXPECT_EQ(message(host_->load(twin, {})), "plugin counter: " + twin + " cannot be loaded: another plugin of that name is, from " +
-                                                built("counter"));
+  EXPECT_EQ(message(host_->load(twin, {})),
+            "plugin counter: " + twin + " cannot be loaded: another plugin of that name is, from " + built("counter"));
   EXPECT_EQ(host_->monitor_load(twin, ""), message(host_->load(twin, {})) + "\n");
   testing::internal::CaptureStderr();
   ASSERT_TRUE(host_->add_plugins(built("counter")).has_value());
   EXPECT_TRUE(host_->load_all().has_value());
-  EXPECT_EQ(testing::internal::GetCapturedStderr(), "panda: plugin counter: is loaded already: it is not loaded a second time\n");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(),
+            "panda: plugin counter: is loaded already: it is not loaded a second time\n");
   EXPECT_EQ(host_->loaded().size(), 1u);
   std::filesystem::remove_all(folder);
 }
@@ -455,7 +457,8 @@ TEST_P(PluginApiTest, ListsPluginsAndTheirArguments) {
   EXPECT_NE(text->find("  invalidate           number  default 0              times\n"), std::string::npos) << *text;
   EXPECT_TRUE(host_->loaded().empty());
   EXPECT_EQ(host_->monitor_load(built("old_style"), "help"), "The plugin old_style has no arguments.\n");
-  EXPECT_NE(host_->monitor_load(built("modern"), "help").find("  small                number  default 7 "), std::string::npos);
+  EXPECT_NE(host_->monitor_load(built("modern"), "help").find("  small                number  default 7 "),
+            std::string::npos);
 }
 
 // ---- every function
@@ -474,7 +477,8 @@ TEST_P(PluginApiTest, WhatTheFunctionsDo) {
 TEST(PluginHeaders, WhatTheyDeclareIsThere) {
   const std::regex prototype(R"(^(?!static|typedef|return|#| )[\w\s\*\(\),]*?\b(\w+)\(.*\)( __attribute__.*)?;)");
   size_t seen = 0;
-  for (const char* header : {"plugin.h", "common.h", "panda_api.h", "checkpoint.h", "rr/rr_api.h", "rr/rr_log.h", "plog-cc-bridge.h"}) {
+  for (const char* header :
+       {"plugin.h", "common.h", "panda_api.h", "checkpoint.h", "rr/rr_api.h", "rr/rr_log.h", "plog-cc-bridge.h"}) {
     std::ifstream in(std::string(PANDA_TEST_HEADERS) + "/" + header);
     std::string line;
     size_t here = 0;
@@ -482,7 +486,8 @@ TEST(PluginHeaders, WhatTheyDeclareIsThere) {
       std::smatch found;
       if (!std::regex_search(line, found, prototype)) continue;
       const std::string name = found[1];
-      if (name == "__attribute__" || name == "panda_plugin_target" || name == "panda_plugin_api_version") continue;  // the plugins'
+      if (name == "__attribute__" || name == "panda_plugin_target" || name == "panda_plugin_api_version")
+        continue;  // the plugins'
       EXPECT_NE(dlsym(RTLD_DEFAULT, name.c_str()), nullptr) << header << ": " << name;
       here++;
     }
@@ -560,8 +565,9 @@ TEST_P(PluginApiTest, TheCppLayerSaysWhyItDoesNotLoad) {
   ASSERT_TRUE(load("modern", "throw").has_value());
   testing::internal::CaptureStderr();
   EXPECT_EQ(machine_->run(1'000'000), exec::StopReason::IdleForever);
-  EXPECT_EQ(testing::internal::GetCapturedStderr(),
-            "panda: plugin modern: its callback BEFORE_BLOCK_EXEC failed: an exception: thrown; the plugin is disabled\n");
+  EXPECT_EQ(
+      testing::internal::GetCapturedStderr(),
+      "panda: plugin modern: its callback BEFORE_BLOCK_EXEC failed: an exception: thrown; the plugin is disabled\n");
 }
 
 TEST_P(PluginApiTest, APluginThatThrowsIsDisabledAndTheGuestGoesOn) {
@@ -569,7 +575,8 @@ TEST_P(PluginApiTest, APluginThatThrowsIsDisabledAndTheGuestGoesOn) {
   testing::internal::CaptureStderr();
   EXPECT_EQ(machine_->run(1'000'000), exec::StopReason::IdleForever);
   EXPECT_EQ(machine_->state().regs[0], 5050u);
-  EXPECT_NE(testing::internal::GetCapturedStderr().find("plugin new_style: its callback BEFORE_BLOCK_EXEC failed: an exception that is not"),
+  EXPECT_NE(testing::internal::GetCapturedStderr().find(
+                "plugin new_style: its callback BEFORE_BLOCK_EXEC failed: an exception that is not"),
             std::string::npos);
 }
 

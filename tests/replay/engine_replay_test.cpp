@@ -98,8 +98,10 @@ class RandomOutside final : public Outside {
   void dma() {
     const uint32_t insn = toy::Assembler::encode(toy::Insn::addi, 1, 1, random_() & 0xffff);
     const uint64_t data = random_();
-    if (random_() % 2 == 0) m_.memory->write(GuestPhysAddr(patched_), &insn, sizeof insn);
-    else m_.memory->write(GuestPhysAddr(kDmaArea), &data, sizeof data);
+    if (random_() % 2 == 0)
+      m_.memory->write(GuestPhysAddr(patched_), &insn, sizeof insn);
+    else
+      m_.memory->write(GuestPhysAddr(kDmaArea), &data, sizeof data);
   }
   toy::Machine& m_;
   uint32_t patched_;
@@ -114,9 +116,9 @@ snapshot::StateDigest record(const toy::BackendFactory& factory, const std::stri
   RandomOutside live(m, p.patched);
   m.engine->set_outside(live);
   m.run(1000);
-  auto recorder = Recorder::begin(name, live, Line::of(*m.engine),
-                                  {"toy", "", "", m.memory->size_bytes(),
-                                   {m.memory->ranges().begin(), m.memory->ranges().end()}});
+  auto recorder =
+      Recorder::begin(name, live, Line::of(*m.engine),
+                      {"toy", "", "", m.memory->size_bytes(), {m.memory->ranges().begin(), m.memory->ranges().end()}});
   EXPECT_TRUE(recorder.has_value()) << recorder.error().message;
   m.engine->set_outside(**recorder);
   EXPECT_EQ(m.run(60000), exec::StopReason::CountReached);
@@ -132,7 +134,8 @@ struct How {
   uint64_t slice = 0;  // stop every so many instructions, 0: run through
 };
 
-void replay(const toy::BackendFactory& factory, const std::string& name, How how, const snapshot::StateDigest& expected) {
+void replay(const toy::BackendFactory& factory, const std::string& name, How how,
+            const snapshot::StateDigest& expected) {
   SCOPED_TRACE(fmt::format("{} chaining {} max {} slice {}", factory.name, how.chaining, how.max_insns, how.slice));
   toy::Machine m(factory, {});
   auto reader = snapshot::SnapshotReader::open(snapshot_path(name));

@@ -54,15 +54,27 @@ class Mutator {
   void change(std::string& text) {
     const size_t at = below(text.size() + 1);
     switch (below(8)) {
-      case 0: text.resize(at); break;
-      case 1: text.erase(at, 1 + below(8)); break;
-      case 2: text.insert(at, 1 + below(3), any_byte()); break;
-      case 3: text.insert(at, text.substr(below(text.size() + 1), below(20))); break;
+      case 0:
+        text.resize(at);
+        break;
+      case 1:
+        text.erase(at, 1 + below(8));
+        break;
+      case 2:
+        text.insert(at, 1 + below(3), any_byte());
+        break;
+      case 3:
+        text.insert(at, text.substr(below(text.size() + 1), below(20)));
+        break;
       case 4:
         if (at < text.size()) text[at] = static_cast<char>(text[at] ^ (1 << below(8)));
         break;
-      case 5: text.insert(at, "99999999999999999999"); break;
-      case 6: text.insert(at, "0xffffffffffffffff"); break;
+      case 5:
+        text.insert(at, "99999999999999999999");
+        break;
+      case 6:
+        text.insert(at, "0xffffffffffffffff");
+        break;
       default:
         if (at < text.size()) text[at] = any_byte();
         break;
@@ -103,7 +115,8 @@ TEST(Mutated, Options) {
   Mutator mutate(2);
   const std::vector<std::vector<std::string>> lines = {
       {"-m", "size=512M", "-kernel", "k", "-append", "a b", "-icount", "shift=3,sleep=off", "-nographic"},
-      {"--cpu=max,+sse4.2", "-kernel", "k", "-serial", "file:x", "-monitor", "stdio", "-rtc", "base=2026-01-31T12:00:00"},
+      {"--cpu=max,+sse4.2", "-kernel", "k", "-serial", "file:x", "-monitor", "stdio", "-rtc",
+       "base=2026-01-31T12:00:00"},
       {"-replay", "x", "-panda", "a:b=c;d", "-panda-arg", "a:b", "-backend", "interp", "-smp", "1"}};
   for (int i = 0; i < 20000; i++) {
     std::vector<std::string> line = lines[mutate.below(lines.size())];
@@ -176,7 +189,11 @@ TEST(Mutated, MonitorLinesAndKeys) {
         EXPECT_EQ(answer.back(), '\n');
       }
     }
-    const std::string typed = mutate(std::string("\x01" "cinfo\x1b[A\x1b[B\x7f status\r\n\x01\x01\x01" "chello\x15\x01" "b"));
+    const std::string typed =
+        mutate(std::string("\x01"
+                           "cinfo\x1b[A\x1b[B\x7f status\r\n\x01\x01\x01"
+                           "chello\x15\x01"
+                           "b"));
     keys.input({reinterpret_cast<const uint8_t*>(typed.data()), typed.size()});
   }
 }
@@ -209,11 +226,14 @@ TEST(Mutated, KernelImage) {
     std::vector<uint8_t> changed = kernel;
     for (auto n = random() % 3 + 1; n > 0; n--) changed[0x1f1 + random() % 0x77] = static_cast<uint8_t>(random());
     if (random() % 4 == 0) changed.resize(random() % changed.size());
-    const auto entry = board::load_linux(
-        **memory, {.kernel = changed, .initrd = std::span(initrd).first(random() % initrd.size()), .command_line = "x",
-                   .acpi_rsdp = GuestPhysAddr(0)});
-    if (entry) loaded++;
-    else EXPECT_FALSE(entry.error().message.empty());
+    const auto entry = board::load_linux(**memory, {.kernel = changed,
+                                                    .initrd = std::span(initrd).first(random() % initrd.size()),
+                                                    .command_line = "x",
+                                                    .acpi_rsdp = GuestPhysAddr(0)});
+    if (entry)
+      loaded++;
+    else
+      EXPECT_FALSE(entry.error().message.empty());
   }
   EXPECT_GT(loaded, 1000u);
 }
@@ -232,10 +252,18 @@ void rewrite(const std::string& from, const std::string& to, const snapshot::Fil
   }
   snapshot::Chunk& victim = chunks[mutate.below(chunks.size())];
   switch (mutate.below(10)) {
-    case 0: victim.type = static_cast<uint32_t>(mutate.below(6)); break;
-    case 1: victim.position = mutate.below(2) == 0 ? ~uint64_t{0} - mutate.below(600) : mutate.below(1000); break;
-    case 2: victim.last = !victim.last; break;
-    default: victim.data = mutate(victim.data); break;
+    case 0:
+      victim.type = static_cast<uint32_t>(mutate.below(6));
+      break;
+    case 1:
+      victim.position = mutate.below(2) == 0 ? ~uint64_t{0} - mutate.below(600) : mutate.below(1000);
+      break;
+    case 2:
+      victim.last = !victim.last;
+      break;
+    default:
+      victim.data = mutate(victim.data);
+      break;
   }
   auto writer = snapshot::ChunkWriter::create(to, kind);
   ASSERT_TRUE(writer.has_value()) << writer.error().message;
@@ -252,10 +280,14 @@ TEST(Mutated, Snapshot) {
   const auto ram = machine.memory->ram();
   for (size_t page : {3, 4, 5, 255, 256, 300, 639}) ram[page * 4096 + 17] = 1;
   snapshot::SnapshotHeader header;
-  header.machine = {"x86_64", "base,+sse4.2", "pc", snapshot::FakeMachine::kRamBytes,
+  header.machine = {"x86_64",
+                    "base,+sse4.2",
+                    "pc",
+                    snapshot::FakeMachine::kRamBytes,
                     {machine.memory->ranges().begin(), machine.memory->ranges().end()}};
-  ASSERT_TRUE(snapshot::write_snapshot(directory / "good", header, machine.frontend.save_state(*machine.cpu),
-                                       *machine.memory).has_value());
+  ASSERT_TRUE(
+      snapshot::write_snapshot(directory / "good", header, machine.frontend.save_state(*machine.cpu), *machine.memory)
+          .has_value());
   Mutator mutate(6);
   unsigned loaded = 0;
   for (int i = 0; i < 3000; i++) {

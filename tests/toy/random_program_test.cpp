@@ -1,10 +1,11 @@
 // Random toy programs, with stores into their own code, faults, devices, calls and interrupts,
 // against the simulator: the state must agree at whatever count the engine is stopped.
+#include "random_program.h"
+
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 
-#include "random_program.h"
 #include "toy_machine.h"
 
 namespace panda::toy {

@@ -19,8 +19,8 @@ std::string differences(const Result& want, const Result& got, uint32_t undefine
   const bool fault = want.outcome != Outcome::Done;
   if (fault && want.vector >= 0 && got.vector >= 0 &&
       (want.vector != got.vector || want.error != got.error || want.cr2 != got.cr2)) {
-    text += fmt::format("  exception: want {} error {:#x} cr2 {:#x} got {} {:#x} {:#x}\n", want.vector, want.error, want.cr2,
-                        got.vector, got.error, got.cr2);
+    text += fmt::format("  exception: want {} error {:#x} cr2 {:#x} got {} {:#x} {:#x}\n", want.vector, want.error,
+                        want.cr2, got.vector, got.error, got.cr2);
   }
   const unsigned gprs = mode == Mode::Long64 ? 16 : 8;
   for (unsigned i = 0; i < gprs; i++) {

@@ -21,8 +21,7 @@ using namespace panda::x86;
 
 constexpr uint64_t kRamBytes = 2 << 20;
 constexpr uint64_t kRoot = 0x1000, kTable2 = 0x2000, kTable3 = 0x3000, kPageTable = 0x4000;
-constexpr uint64_t kCodePhys = 0x10'0000, kDataPhys = 0x11'0000, kReadOnlyPhys = 0x12'0000,
-                   kScratchPhys = 0x13'0000;
+constexpr uint64_t kCodePhys = 0x10'0000, kDataPhys = 0x11'0000, kReadOnlyPhys = 0x12'0000, kScratchPhys = 0x13'0000;
 
 Outcome outcome_of(int32_t vector) {
   switch (vector) {
@@ -104,7 +103,7 @@ void EngineExecutor::Impl::set_up_cpu() {
   cpu.set_cr(3, kRoot);
   cpu.set_cr(4, 0x40600 | (wide ? 0x20u : 0u));  // OSXSAVE, OSXMMEXCPT, OSFXSR, PAE
   cpu.s().xcr0 = kXcr0X87 | kXcr0Sse | kXcr0Avx;
-  cpu.s().efer = wide ? 0xd01 : 0;             // NXE, LMA, LME, SCE
+  cpu.s().efer = wide ? 0xd01 : 0;  // NXE, LMA, LME, SCE
   cpu.s().eflags = 0x202;
   for (unsigned seg = 0; seg < 6; seg++) set_segment(cpu, seg, 0x2b, 0, 0xffffffff, 0x00c0f300);
   set_segment(cpu, R_CS, 0x33, 0, 0xffffffff, wide ? 0x00a0fb00 : 0x00c0fb00);

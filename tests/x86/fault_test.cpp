@@ -135,8 +135,8 @@ class FaultTest : public testing::TestWithParam<std::tuple<Mode, size_t>> {
     ADD_FAILURE() << form.name() << " (" << kind.name << ") on the " << engine.name() << (alone ? "" : " in a region")
                   << fmt::format(", vector {} error {:#x} cr2 {:#x}, host {} {:#x} {:#x}\n", got.vector, got.error,
                                  got.cr2, want.vector, want.error, want.cr2)
-                  << fmt::format("  rsp {:#x} rbp {:#x} rbx {:#x} fcw {:#x} fsw {:#x}\n", before.gpr[4], before.gpr[5], before.gpr[3],
-                                 before.fx[0] | before.fx[1] << 8, before.fx[2] | before.fx[3] << 8)
+                  << fmt::format("  rsp {:#x} rbp {:#x} rbx {:#x} fcw {:#x} fsw {:#x}\n", before.gpr[4], before.gpr[5],
+                                 before.gpr[3], before.fx[0] | before.fx[1] << 8, before.fx[2] | before.fx[3] << 8)
                   << listing(steps.bytes(), mode_) << diff;
   }
 

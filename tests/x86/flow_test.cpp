@@ -114,7 +114,8 @@ class Assembler {
   Mode mode_;
 };
 
-std::vector<Node> random_nodes(const std::vector<Form>& forms, Mode mode, Rng& rng, FormTally& tally, unsigned depth, bool in_call) {
+std::vector<Node> random_nodes(const std::vector<Form>& forms, Mode mode, Rng& rng, FormTally& tally, unsigned depth,
+                               bool in_call) {
   std::vector<Node> nodes;
   for (uint64_t n = 1 + rng() % (depth == 0 ? 10 : 4); n > 0; n--) {
     Node node;

@@ -51,7 +51,8 @@ Fault fault;
 
 void on_fault(int signal, siginfo_t* info, void* context) {
   // The kernel leaves AC as the tested code had it.
-  asm volatile("lea -128(%%rsp), %%rsp; pushfq; andl $~0x40000, (%%rsp); popfq; lea 128(%%rsp), %%rsp" ::: "memory", "cc");
+  asm volatile("lea -128(%%rsp), %%rsp; pushfq; andl $~0x40000, (%%rsp); popfq; lea 128(%%rsp), %%rsp" ::
+                   : "memory", "cc");
   auto* uc = static_cast<ucontext_t*>(context);
   const auto rip = static_cast<uint64_t>(uc->uc_mcontext.gregs[REG_RIP]);
   if (rip < kCode || rip >= kCode + 0x1000 || fault.happened) {
@@ -215,7 +216,7 @@ HostExecutor::HostExecutor(Mode mode) : mode_(mode) {
   stack.ss_sp = signal_stack;
   stack.ss_size = sizeof signal_stack;
   sigaltstack(&stack, nullptr);
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_sigaction = on_fault;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
   for (int s : kSignals) sigaction(s, &action, nullptr);

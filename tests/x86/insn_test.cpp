@@ -118,8 +118,8 @@ TEST_P(InsnTest, AgreesWithTheOracles) {
       for (auto& engine : engines) compared.push_back({engine->name(), engine->run(code.bytes, before), found});
       MachineState region_before = before;
       const Steps region = in_region(form, code, mode, region_before, rng);
-      compared.push_back({"jit in a region", regions.run_to_end(region.bytes(), region_before),
-                          host.run(region, region_before)});
+      compared.push_back(
+          {"jit in a region", regions.run_to_end(region.bytes(), region_before), host.run(region, region_before)});
       for (Compared& c : compared) {
         cases++;
         const bool in_region = &c == &compared.back();

@@ -164,7 +164,8 @@ TEST_P(PrefixTest, MeansWhatItMeansToTheHost) {
         for (const uint8_t b : prefixed.bytes) hex += fmt::format("{:02x} ", b);
         std::string registers;
         for (const uint64_t r : before.gpr) registers += fmt::format("{:x} ", r);
-        ADD_FAILURE() << form.name() << " on the " << engine->name() << ": " << hex << "\n  before: " << registers << "\n"
+        ADD_FAILURE() << form.name() << " on the " << engine->name() << ": " << hex << "\n  before: " << registers
+                      << "\n"
                       << listing(prefixed.bytes, mode) << diff;
       }
     }

@@ -14,8 +14,7 @@ struct Skip {
   const char* reason;
 };
 
-#define S(m, why) \
-  { ZYDIS_MNEMONIC_##m, why }
+#define S(m, why) {ZYDIS_MNEMONIC_##m, why}
 const Skip kSkips[] = {
     S(JMP, "leaves the test's code; control_test.cpp"),
     S(CALL, "leaves the test's code; control_test.cpp"),
@@ -223,13 +222,12 @@ void forgive(const Form& form, const Encoded& code, const MachineState& before, 
 
 bool host_differs(ZydisMnemonic m) {
 #define M(name) ZYDIS_MNEMONIC_##name
-  static const ZydisMnemonic kOnes[] = {M(NOP),       M(FCOMI),    M(FCOMIP),    M(FUCOMI),   M(FUCOMIP),
-                                        M(F2XM1),     M(FYL2X),    M(FYL2XP1),   M(FSIN),     M(FCOS),
-                                        M(FSINCOS),   M(FPTAN),    M(FPATAN),    M(CVTPI2PS), M(CVTPS2PI),
-                                        M(CVTTPS2PI), M(CVTPD2PI), M(CVTTPD2PI), M(CVTPI2PD), M(SHA1RNDS4),
-                                        M(SHA1NEXTE), M(SHA1MSG1), M(SHA1MSG2),  M(SHA256RNDS2), M(SHA256MSG1),
-                                        M(SHA256MSG2), M(VAESENC), M(VAESENCLAST), M(VAESDEC), M(VAESDECLAST),
-                                        M(VPCLMULQDQ)};
+  static const ZydisMnemonic kOnes[] = {
+      M(NOP),      M(FCOMI),       M(FCOMIP),      M(FUCOMI),     M(FUCOMIP),    M(F2XM1),     M(FYL2X),
+      M(FYL2XP1),  M(FSIN),        M(FCOS),        M(FSINCOS),    M(FPTAN),      M(FPATAN),    M(CVTPI2PS),
+      M(CVTPS2PI), M(CVTTPS2PI),   M(CVTPD2PI),    M(CVTTPD2PI),  M(CVTPI2PD),   M(SHA1RNDS4), M(SHA1NEXTE),
+      M(SHA1MSG1), M(SHA1MSG2),    M(SHA256RNDS2), M(SHA256MSG1), M(SHA256MSG2), M(VAESENC),   M(VAESENCLAST),
+      M(VAESDEC),  M(VAESDECLAST), M(VPCLMULQDQ)};
 #undef M
   return std::ranges::find(kOnes, m) != std::end(kOnes);
 }

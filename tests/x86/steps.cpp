@@ -30,9 +30,7 @@ std::optional<Decoded> decode(const Bytes& code, Mode mode) {
 
 constexpr unsigned kRcx = 1, kRsp = 4;
 
-uint32_t bit_of(ZydisRegister r) {
-  return x86::is_general_register(r) ? 1u << x86::general_register(r).number : 0;
-}
+uint32_t bit_of(ZydisRegister r) { return x86::is_general_register(r) ? 1u << x86::general_register(r).number : 0; }
 
 // Bits of the general registers: used at all, used as addresses, written.
 struct Uses {
@@ -144,7 +142,8 @@ std::optional<Bytes> in_long_mode(const Bytes& insn) {
   const size_t opcode_at = from->insn.raw.prefix_count;
   if (from->insn.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (insn[opcode_at] & 0xf0) == 0x40) {  // INC r, DEC r
     out[opcode_at] = 0xff;
-    out.insert(out.begin() + static_cast<std::ptrdiff_t>(opcode_at) + 1, static_cast<uint8_t>(0xc0 | (insn[opcode_at] & 15)));
+    out.insert(out.begin() + static_cast<std::ptrdiff_t>(opcode_at) + 1,
+               static_cast<uint8_t>(0xc0 | (insn[opcode_at] & 15)));
   }
   const auto memory = [](const ZydisDecodedOperand& op) { return op.type == ZYDIS_OPERAND_TYPE_MEMORY; };
   if (std::ranges::any_of(from->operands.begin(), from->operands.begin() + from->insn.operand_count, memory)) {

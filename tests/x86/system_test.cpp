@@ -127,19 +127,21 @@ TEST(SystemTest, SelfModifyingCode) {
 }
 
 TEST(SystemTest, AvxState) {
-  expect_log("avx", {6,  kNone, 8, 1, 6,  kNone, 8, 1, 6,  kNone, 8, 1,  // CR4.OSXSAVE clear
-                     6,  kNone, 8, 1, 6,  kNone, 8, 1,                   // XCR0 without AVX
-                     13, 0,     8, 1, 13, 0,     8, 1,                   // XSETBV: AVX alone, a bit that is not there
-                     576, 832, 832, 7,                                   // CPUID: enabled, possible, enabled; XCR0
-                     7,  kNone, 8, 1,                                    // CR0.TS
-                     0x11111111, 0x44444444, 0x11111111, 0x44444444,     // loaded; behind an SSE instruction
-                     7, 0x11111111, 0x44444444,                          // XSAVE: the header, the area
-                     0, 0, 0x11111111, 0x44444444,                       // VEX.128; XRSTOR
-                     0, 0, 0x11111111, 0x44444444, 0, 0,                 // initialised; not asked for; VZEROUPPER
-                     13, 0, 8, 1,                                        // XRSTOR of an unknown component
-                     13, 0, 8, 1, 13, 0, 8, 1,                           // VMOVAPS, VMOVDQA misaligned
-                     0x3f800000, 0x40800000, 0,                          // VMASKMOVPS at a segment's end
-                     13, 0, 8, 1});
+  expect_log(
+      "avx",
+      {6,          kNone,      8,          1,          6,  kNone, 8, 1, 6, kNone, 8, 1,  // CR4.OSXSAVE clear
+       6,          kNone,      8,          1,          6,  kNone, 8, 1,                  // XCR0 without AVX
+       13,         0,          8,          1,          13, 0,     8, 1,  // XSETBV: AVX alone, a bit that is not there
+       576,        832,        832,        7,                            // CPUID: enabled, possible, enabled; XCR0
+       7,          kNone,      8,          1,                            // CR0.TS
+       0x11111111, 0x44444444, 0x11111111, 0x44444444,                   // loaded; behind an SSE instruction
+       7,          0x11111111, 0x44444444,                               // XSAVE: the header, the area
+       0,          0,          0x11111111, 0x44444444,                   // VEX.128; XRSTOR
+       0,          0,          0x11111111, 0x44444444, 0,  0,            // initialised; not asked for; VZEROUPPER
+       13,         0,          8,          1,                            // XRSTOR of an unknown component
+       13,         0,          8,          1,          13, 0,     8, 1,  // VMOVAPS, VMOVDQA misaligned
+       0x3f800000, 0x40800000, 0,                                        // VMASKMOVPS at a segment's end
+       13,         0,          8,          1});
 }
 
 TEST(SystemTest, RepeatedStrings) {

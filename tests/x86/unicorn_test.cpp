@@ -2,10 +2,11 @@
 // and (but for SSE) 16-bit code. PANDA_INSN_INPUTS sets how many inputs a form gets. Unicorn 2.0.1 does not always do
 // what CPUs do: kUnicornWrong names where, and a difference that it excuses has to be one where the host CPU agrees
 // with us, so that a bug of ours cannot hide behind a row. Where the host cannot be asked, in 16-bit code and
-// for some instructions of 32-bit code, a row excuses alone. Left out: x87 and MMX, for which Unicorn is no oracle (its transcendental functions go through double
-// precision, tags and the status word's flags are its own): there the host CPU decides (insn_test.cpp).
-// Faulting inputs, as Unicorn reports most faults late or as one and the same error. The sticky flags of
-// MXCSR, which it does not keep there, and MXCSR's flush to zero and denormals are zero, which it ignores.
+// for some instructions of 32-bit code, a row excuses alone. Left out: x87 and MMX, for which Unicorn is no oracle (its
+// transcendental functions go through double precision, tags and the status word's flags are its own): there the host
+// CPU decides (insn_test.cpp). Faulting inputs, as Unicorn reports most faults late or as one and the same error. The
+// sticky flags of MXCSR, which it does not keep there, and MXCSR's flush to zero and denormals are zero, which it
+// ignores.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 

@@ -94,15 +94,14 @@ struct SlotOf<Result(Args...)> {
 #endif
 
 /* The memory callbacks of the first generation, whose size was a target_ulong. */
-#define PANDA_CB_OLD_MEMORY_()                                                                    \
-  PANDA_CB_MEMBER_(virt_mem_read, int, CPUState *env, target_ulong pc, target_ulong addr, \
-                   target_ulong size, void *buf)                                                  \
-  PANDA_CB_MEMBER_(virt_mem_write, int, CPUState *env, target_ulong pc, target_ulong addr, \
-                   target_ulong size, void *buf)                                                  \
-  PANDA_CB_MEMBER_(phys_mem_read, int, CPUState *env, target_ulong pc, target_ulong addr, \
-                   target_ulong size, void *buf)                                                  \
-  PANDA_CB_MEMBER_(phys_mem_write, int, CPUState *env, target_ulong pc, target_ulong addr, \
-                   target_ulong size, void *buf)
+#define PANDA_CB_OLD_MEMORY_()                                                                                \
+  PANDA_CB_MEMBER_(virt_mem_read, int, CPUState *env, target_ulong pc, target_ulong addr, target_ulong size,  \
+                   void *buf)                                                                                 \
+  PANDA_CB_MEMBER_(virt_mem_write, int, CPUState *env, target_ulong pc, target_ulong addr, target_ulong size, \
+                   void *buf)                                                                                 \
+  PANDA_CB_MEMBER_(phys_mem_read, int, CPUState *env, target_ulong pc, target_ulong addr, target_ulong size,  \
+                   void *buf)                                                                                 \
+  PANDA_CB_MEMBER_(phys_mem_write, int, CPUState *env, target_ulong pc, target_ulong addr, target_ulong size, void *buf)
 
 typedef union panda_cb {
 #define PANDA_CALLBACK(ID, member, kind, result, ...) PANDA_CB_MEMBER_(member, result, __VA_ARGS__)

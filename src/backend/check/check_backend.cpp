@@ -233,8 +233,8 @@ ExitInfo CheckBackend::run_both(VcpuContext& cpu, TranslationUnit& unit) {
 
   stats_.units++;
   stats_.insns += static_cast<uint64_t>(before_.budget - want_.budget) - not_completed(unit, want, want_.exit_request);
-  const bool same_way =
-      want.kind == got.kind && want.index == got.index && (!has_unit(want) || (want.unit == &pair.oracle && got.unit == &pair.subject));
+  const bool same_way = want.kind == got.kind && want.index == got.index &&
+                        (!has_unit(want) || (want.unit == &pair.oracle && got.unit == &pair.subject));
   const std::string elsewhere = journal_.differences();
   if (!same_way || !elsewhere.empty() || !is_as(want_, cpu)) {
     failed_ = true;

@@ -35,33 +35,33 @@ void take(Frame& f, uint16_t status, uint16_t defined) {
 using Binary = Run (*)(uint16_t control, const Reg& a, const Reg& b) noexcept;
 
 // `insn` with a in ST(0) and b in ST(1). FNINIT leaves the host as C++ code expects it.
-#define PANDA_F80_RUN(name, insn)                                                                        \
-  Run name(uint16_t control, const Reg& a, const Reg& b) noexcept {                                      \
-    Run r;                                                                                               \
-    const uint16_t host = kHostControl;                                                                  \
-    __asm__ volatile("fnclex\n fldt %[b]\n fldt %[a]\n fldcw %[control]\n " insn                         \
-                     "\n fnstsw %[status]\n fnclex\n fldcw %[host]\n fstpt %[value]\n fninit\n"          \
-                     : [value] "+m"(r.value), [status] "=m"(r.status)                                    \
-                     : [a] "m"(a), [b] "m"(b), [control] "m"(control), [host] "m"(host)                  \
-                     : "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "memory");   \
-    return r;                                                                                            \
+#define PANDA_F80_RUN(name, insn)                                                                      \
+  Run name(uint16_t control, const Reg& a, const Reg& b) noexcept {                                    \
+    Run r;                                                                                             \
+    const uint16_t host = kHostControl;                                                                \
+    __asm__ volatile("fnclex\n fldt %[b]\n fldt %[a]\n fldcw %[control]\n " insn                       \
+                     "\n fnstsw %[status]\n fnclex\n fldcw %[host]\n fstpt %[value]\n fninit\n"        \
+                     : [value] "+m"(r.value), [status] "=m"(r.status)                                  \
+                     : [a] "m"(a), [b] "m"(b), [control] "m"(control), [host] "m"(host)                \
+                     : "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "memory"); \
+    return r;                                                                                          \
   }
 // The same with b as it stands in memory.
-#define PANDA_F80_RUN_MEMORY(name, insn)                                                                 \
-  Run name(uint16_t control, const Reg& a, const Reg& b) noexcept {                                      \
-    Run r;                                                                                               \
-    const uint16_t host = kHostControl;                                                                  \
-    __asm__ volatile("fnclex\n fldt %[a]\n fldcw %[control]\n " insn                                     \
-                     " %[b]\n fnstsw %[status]\n fnclex\n fldcw %[host]\n fstpt %[value]\n fninit\n"     \
-                     : [value] "+m"(r.value), [status] "=m"(r.status)                                    \
-                     : [a] "m"(a), [b] "m"(b), [control] "m"(control), [host] "m"(host)                  \
-                     : "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "memory");   \
-    return r;                                                                                            \
+#define PANDA_F80_RUN_MEMORY(name, insn)                                                               \
+  Run name(uint16_t control, const Reg& a, const Reg& b) noexcept {                                    \
+    Run r;                                                                                             \
+    const uint16_t host = kHostControl;                                                                \
+    __asm__ volatile("fnclex\n fldt %[a]\n fldcw %[control]\n " insn                                   \
+                     " %[b]\n fnstsw %[status]\n fnclex\n fldcw %[host]\n fstpt %[value]\n fninit\n"   \
+                     : [value] "+m"(r.value), [status] "=m"(r.status)                                  \
+                     : [a] "m"(a), [b] "m"(b), [control] "m"(control), [host] "m"(host)                \
+                     : "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "memory"); \
+    return r;                                                                                          \
   }
 // By format: those that arithmetic has.
-#define PANDA_F80_RUN_FORMATS(op)                  \
-  PANDA_F80_RUN_MEMORY(run_f##op##_f32, "f" #op "s") \
-  PANDA_F80_RUN_MEMORY(run_f##op##_f64, "f" #op "l") \
+#define PANDA_F80_RUN_FORMATS(op)                     \
+  PANDA_F80_RUN_MEMORY(run_f##op##_f32, "f" #op "s")  \
+  PANDA_F80_RUN_MEMORY(run_f##op##_f64, "f" #op "l")  \
   PANDA_F80_RUN_MEMORY(run_f##op##_i16, "fi" #op "s") \
   PANDA_F80_RUN_MEMORY(run_f##op##_i32, "fi" #op "l") \
   constexpr Binary k_##op[] = {run_f##op##_f32, run_f##op##_f64, nullptr, run_f##op##_i16, run_f##op##_i32};
@@ -103,14 +103,14 @@ PANDA_F80_RUN(run_fldz, "fldz")
 constexpr Binary kConstants[] = {run_fld1, run_fldl2t, run_fldl2e, run_fldpi, run_fldlg2, run_fldln2, run_fldz};
 
 // Stores leave their bytes in `value`. The popping forms, so that one shape serves all.
-#define PANDA_F80_RUN_STORE(name, insn)                                                                \
-  Run name(uint16_t control, const Reg& a, const Reg&) noexcept {                                      \
-    Run r;                                                                                             \
+#define PANDA_F80_RUN_STORE(name, insn)                                                                      \
+  Run name(uint16_t control, const Reg& a, const Reg&) noexcept {                                            \
+    Run r;                                                                                                   \
     __asm__ volatile("fnclex\n fldt %[a]\n fldcw %[control]\n " insn " %[out]\n fnstsw %[status]\n fninit\n" \
-                     : [out] "+m"(r.value), [status] "=m"(r.status)                                    \
-                     : [a] "m"(a), [control] "m"(control)                                              \
-                     : "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "memory"); \
-    return r;                                                                                          \
+                     : [out] "+m"(r.value), [status] "=m"(r.status)                                          \
+                     : [a] "m"(a), [control] "m"(control)                                                    \
+                     : "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "memory");       \
+    return r;                                                                                                \
   }
 PANDA_F80_RUN_STORE(run_fst_f32, "fstps")
 PANDA_F80_RUN_STORE(run_fst_f64, "fstpl")

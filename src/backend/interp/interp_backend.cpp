@@ -111,8 +111,7 @@ exec::ExitInfo InterpBackend::run(VcpuContext& cpu, exec::TranslationUnit& unit)
   return f.exit;
 }
 
-void InterpBackend::link(exec::TranslationUnit& from, uint32_t index, exec::TranslationUnit& to,
-                         bool counted) {
+void InterpBackend::link(exec::TranslationUnit& from, uint32_t index, exec::TranslationUnit& to, bool counted) {
   program_of(from).links.at(index) = {&program_of(to), counted};
 }
 

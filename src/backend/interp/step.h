@@ -91,8 +91,7 @@ inline constexpr auto kTypeMask = []() consteval {
   std::array<uint64_t, 10> masks{};
   for (unsigned t = 0; t < masks.size(); t++) masks[t] = ir::mask_of(static_cast<ir::Type>(t));
   return masks;
-}
-();
+}();
 
 inline void Frame::define(const Step& s, uint64_t v) { regs[s.dst] = {v & kTypeMask[static_cast<size_t>(s.type)], 0}; }
 

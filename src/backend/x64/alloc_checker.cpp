@@ -1,13 +1,12 @@
 #include "backend/x64/alloc_checker.h"
 
-#include "backend/x64/call_clobbers.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <iterator>
 #include <utility>
 
+#include "backend/x64/call_clobbers.h"
 #include "ir/printer.h"
 
 namespace panda::x64 {
@@ -34,9 +33,7 @@ AllocChecker::Slot& AllocChecker::slot(uint32_t offset) {
   return s;
 }
 
-AllocChecker::Symbol& AllocChecker::spill(uint32_t place) {
-  return spills_.try_emplace(place, kNothing).first->second;
-}
+AllocChecker::Symbol& AllocChecker::spill(uint32_t place) { return spills_.try_emplace(place, kNothing).first->second; }
 
 void AllocChecker::expect(Symbol found, ir::ValueId value, const char* where, uint32_t number) {
   if (found == name(value)) return;
@@ -57,9 +54,14 @@ void AllocChecker::begin_op(uint32_t index) {
   const ir::Inst& in = unit_->insts[index];
   if (in.type == ir::Type::F80) return;  // lives on the host's x87 stack, of which X87Stack keeps account
   switch (in.op) {
-    case Op::get: names_[index] = slot(static_cast<uint32_t>(in.imm)).means; break;
-    case Op::set: slot(static_cast<uint32_t>(in.imm)).means = name(in.args[0]); break;
-    default: break;
+    case Op::get:
+      names_[index] = slot(static_cast<uint32_t>(in.imm)).means;
+      break;
+    case Op::set:
+      slot(static_cast<uint32_t>(in.imm)).means = name(in.args[0]);
+      break;
+    default:
+      break;
   }
 }
 
@@ -112,7 +114,8 @@ void AllocChecker::loop_head() {
 void AllocChecker::loop_back() {
   for (const auto& [offset, s] : slots_) {
     if (s.carried_in >= 0 && regs_[s.carried_in] != s.means) {
-      fail(fmt::format("the loop takes guest state [{}] from register {}, which does not hold it", offset, s.carried_in));
+      fail(fmt::format("the loop takes guest state [{}] from register {}, which does not hold it", offset,
+                       s.carried_in));
     }
     if (!s.set_in_loop && s.memory != s.means) fail(fmt::format("guest state [{}] is not in memory", offset));
   }
@@ -140,8 +143,11 @@ void AllocChecker::event(const AllocEvent& e) {
   Symbol* const reg = e.reg >= 0 ? &regs_[e.reg] : nullptr;
   const auto number = static_cast<uint32_t>(e.reg);
   switch (e.kind) {
-    case AllocEvent::Block: break;
-    case AllocEvent::Op: begin_op(e.value); break;
+    case AllocEvent::Block:
+      break;
+    case AllocEvent::Op:
+      begin_op(e.value);
+      break;
     case AllocEvent::LoadConst:
       if (unit_->insts[e.value].op != Op::konst) fail(fmt::format("value {} is no constant", e.value));
       *reg = name(e.value);
@@ -154,21 +160,35 @@ void AllocChecker::event(const AllocEvent& e) {
       expect(slot(e.place).memory, e.value, "guest state", e.place);
       *reg = name(e.value);
       break;
-    case AllocEvent::Copy: *reg = regs_[e.from]; break;
-    case AllocEvent::Spill: spill(e.place) = *reg; break;
+    case AllocEvent::Copy:
+      *reg = regs_[e.from];
+      break;
+    case AllocEvent::Spill:
+      spill(e.place) = *reg;
+      break;
     case AllocEvent::StoreSlot:
       if (reg != nullptr) expect(*reg, e.value, "register", number);
       slot(e.place).memory = reg != nullptr ? *reg : name(e.value);
       break;
-    case AllocEvent::Use: expect(*reg, e.value, "register", number); break;
+    case AllocEvent::Use:
+      expect(*reg, e.value, "register", number);
+      break;
     case AllocEvent::Take:
       expect(*reg, e.value, "register", number);
       *reg = kNothing;
       break;
-    case AllocEvent::Clobber: *reg = kNothing; break;
-    case AllocEvent::Define: *reg = name(e.value); break;
-    case AllocEvent::UseSpill: expect(spill(e.place), e.value, "spill slot", e.place); break;
-    case AllocEvent::UseSlot: expect(slot(e.place).memory, e.value, "guest state", e.place); break;
+    case AllocEvent::Clobber:
+      *reg = kNothing;
+      break;
+    case AllocEvent::Define:
+      *reg = name(e.value);
+      break;
+    case AllocEvent::UseSpill:
+      expect(spill(e.place), e.value, "spill slot", e.place);
+      break;
+    case AllocEvent::UseSlot:
+      expect(slot(e.place).memory, e.value, "guest state", e.place);
+      break;
     case AllocEvent::Alias:
       // What a get is known as follows from the sets before it; other aliases are the emitters' word.
       if (unit_->insts[e.value].op == Op::get) {
@@ -177,7 +197,9 @@ void AllocChecker::event(const AllocEvent& e) {
         names_[e.value] = name(e.from);
       }
       break;
-    case AllocEvent::Call: call(); break;
+    case AllocEvent::Call:
+      call();
+      break;
     case AllocEvent::Carry: {
       Slot& s = slot(e.place);
       names_[e.value] = s.means;
@@ -185,10 +207,18 @@ void AllocChecker::event(const AllocEvent& e) {
       s.set_in_loop = e.from != 0;
       break;
     }
-    case AllocEvent::LoopHead: loop_head(); break;
-    case AllocEvent::LoadCarried: *reg = slot(e.place).memory; break;
-    case AllocEvent::Exchange: std::swap(*reg, regs_[e.from]); break;
-    case AllocEvent::LoopBack: loop_back(); break;
+    case AllocEvent::LoopHead:
+      loop_head();
+      break;
+    case AllocEvent::LoadCarried:
+      *reg = slot(e.place).memory;
+      break;
+    case AllocEvent::Exchange:
+      std::swap(*reg, regs_[e.from]);
+      break;
+    case AllocEvent::LoopBack:
+      loop_back();
+      break;
   }
 }
 

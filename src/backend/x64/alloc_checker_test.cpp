@@ -185,7 +185,8 @@ TEST_F(AllocCheckerTest, FindsWhatIsWrongInLoops) {
 TEST_F(AllocCheckerTest, FindsAWrongRegister) {
   EXPECT_GT(corrupt(AllocEvent::Use, [](AllocEvent& e) { e.reg ^= 1; }).rate(), 0.9);
   EXPECT_GT(corrupt(AllocEvent::Take, [](AllocEvent& e) { e.reg ^= 2; }).rate(), 0.9);
-  EXPECT_GT(corrupt(AllocEvent::StoreSlot, [](AllocEvent& e) { e.reg = e.reg < 0 ? int8_t{3} : e.reg ^ 1; }).rate(), 0.9);
+  EXPECT_GT(corrupt(AllocEvent::StoreSlot, [](AllocEvent& e) { e.reg = e.reg < 0 ? int8_t{3} : e.reg ^ 1; }).rate(),
+            0.9);
 }
 
 TEST_F(AllocCheckerTest, FindsAWrongPlace) {

@@ -45,8 +45,8 @@ class CodeRing {
   uint8_t* area_;
   size_t begin_, end_;
   size_t position_;
-  size_t free_to_;   // nothing lives in [position_, free_to_)
-  size_t old_end_;   // pieces of the last round lie in [free_to_, old_end_); none: old_end_ == free_to_
+  size_t free_to_;  // nothing lives in [position_, free_to_)
+  size_t old_end_;  // pieces of the last round lie in [free_to_, old_end_); none: old_end_ == free_to_
   size_t used_ = 0;
   exec::TranslationUnit* in_the_way_ = nullptr;
 };

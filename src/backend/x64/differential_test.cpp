@@ -226,9 +226,10 @@ TEST_P(Differential, OverwrittenSlots) {
     b.begin_block();
     b.insn(0x1000, 1);
     const auto slot = [&](Type t) { return slot_offset(t, static_cast<uint32_t>(r.random(2))); };
-    constexpr ir::Op kOps[] = {ir::Op::add, ir::Op::sub,  ir::Op::and_,    ir::Op::xor_, ir::Op::shl,    ir::Op::ror,
-                               ir::Op::sar, ir::Op::zext, ir::Op::trunc,   ir::Op::icmp, ir::Op::select, ir::Op::popcnt,
-                               ir::Op::neg, ir::Op::sext, ir::Op::deposit, ir::Op::mul,  ir::Op::extract, ir::Op::mulhu};
+    constexpr ir::Op kOps[] = {ir::Op::add,    ir::Op::sub,     ir::Op::and_, ir::Op::xor_,  ir::Op::shl,
+                               ir::Op::ror,    ir::Op::sar,     ir::Op::zext, ir::Op::trunc, ir::Op::icmp,
+                               ir::Op::select, ir::Op::popcnt,  ir::Op::neg,  ir::Op::sext,  ir::Op::deposit,
+                               ir::Op::mul,    ir::Op::extract, ir::Op::mulhu};
     for (unsigned i = 0; i < 40; i++) {
       switch (r.random(6)) {
         case 0: {
@@ -243,8 +244,8 @@ TEST_P(Differential, OverwrittenSlots) {
           break;
         }
         case 1: {
-          const ir::Value v = b.call(kAddAll, {r.operand(Type::I8), r.operand(Type::I16), r.operand(Type::I32),
-                                               r.operand(Type::I64)});
+          const ir::Value v =
+              b.call(kAddAll, {r.operand(Type::I8), r.operand(Type::I16), r.operand(Type::I32), r.operand(Type::I64)});
           b.set(slot(Type::I64), v);
           break;
         }
@@ -310,8 +311,8 @@ TEST_P(Differential, AccessGroups) {
         if (r.random(2) == 0) {
           b.set(slot_offset(Type::I32, 5), b.call(kMix, {v, v, v, v}));
         } else {
-          b.set(slot_offset(Type::I64, 5), b.call(kAddAll, {b.trunc(Type::I8, v), b.trunc(Type::I16, v),
-                                                            b.trunc(Type::I32, v), v}));
+          b.set(slot_offset(Type::I64, 5),
+                b.call(kAddAll, {b.trunc(Type::I8, v), b.trunc(Type::I16, v), b.trunc(Type::I32, v), v}));
         }
         continue;
       }
@@ -385,8 +386,12 @@ TEST_P(Differential, Loops) {
             }
             break;
           }
-          case 1: b.set(slot(word), b.get(word, slot(word))); break;  // slots change places
-          case 2: b.set(slot(word), b.konst(word, r.random_int() & ir::mask_of(word))); break;
+          case 1:
+            b.set(slot(word), b.get(word, slot(word)));
+            break;  // slots change places
+          case 2:
+            b.set(slot(word), b.konst(word, r.random_int() & ir::mask_of(word)));
+            break;
           case 3:
             b.set(slot(Type::I64), b.call(kAddAll, {r.operand(Type::I8), r.operand(Type::I16), r.operand(Type::I32),
                                                     r.operand(Type::I64)}));

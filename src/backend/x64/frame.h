@@ -91,7 +91,7 @@ inline constexpr uint8_t kFrameAddress = 0xfd;  // SlowHeader::address: in SaveA
 inline constexpr uint8_t kNoPointer = 0xff;
 inline constexpr uint8_t kLazyReg = 0xfe;  // the slot's value is what its LazyTokens come to
 
-inline constexpr uint8_t kX87Reg = 64;     // and on: ST(reg - kX87Reg)
+inline constexpr uint8_t kX87Reg = 64;          // and on: ST(reg - kX87Reg)
 inline constexpr uint8_t kHostControlHigh = 3;  // of VcpuContext::host_fpcw
 
 // One slot to write before the slow path runs. Constants stand before all DirtySlots, in order.
@@ -106,13 +106,13 @@ struct DirtySlot {
 struct LazyToken {
   enum Kind : uint8_t { Register, Constant, Spill, State, Compute, Call };
   Kind kind;
-  ir::Type type;   // of the result
-  ir::Type from;   // Compute: of the first operand
-  uint8_t nargs;   // Compute, Call
-  uint16_t op;     // Compute: ir::Op; Register: its number
+  ir::Type type;  // of the result
+  ir::Type from;  // Compute: of the first operand
+  uint8_t nargs;  // Compute, Call
+  uint16_t op;    // Compute: ir::Op; Register: its number
   bool last;
   uint8_t unused;
-  uint64_t imm;    // Constant: the value; Spill: index; State: offset; Compute: Inst::imm; Call: the function
+  uint64_t imm;  // Constant: the value; Spill: index; State: offset; Compute: Inst::imm; Call: the function
 };
 static_assert(sizeof(LazyToken) == 16);
 inline constexpr unsigned kMaxLazySlots = 128;  // in one access's description
@@ -134,7 +134,7 @@ struct SlowHeader {
   uint8_t pointer;      // the register of the access's own group, to be set if it may be; or kNoPointer
   bool pointer_writes;  // and where the group's range is: this far before the address,
   uint16_t offset;
-  uint16_t span;        // this long
+  uint16_t span;  // this long
   uint64_t constant;
 };
 

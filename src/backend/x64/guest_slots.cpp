@@ -163,25 +163,46 @@ void store_slot_code(Assembler& c, uint32_t offset, Type type, int reg, uint64_t
   const bool avx = c.features.avx;
   if (reg >= 16) {
     switch (type) {
-      case Type::F32: avx ? c.vmovss(c.dword[at], xmm(reg)) : c.movss(c.dword[at], xmm(reg)); return;
-      case Type::F64: avx ? c.vmovsd(c.qword[at], xmm(reg)) : c.movsd(c.qword[at], xmm(reg)); return;
-      default: avx ? c.vmovups(c.ptr[at], xmm(reg)) : c.movups(c.ptr[at], xmm(reg)); return;
+      case Type::F32:
+        avx ? c.vmovss(c.dword[at], xmm(reg)) : c.movss(c.dword[at], xmm(reg));
+        return;
+      case Type::F64:
+        avx ? c.vmovsd(c.qword[at], xmm(reg)) : c.movsd(c.qword[at], xmm(reg));
+        return;
+      default:
+        avx ? c.vmovups(c.ptr[at], xmm(reg)) : c.movups(c.ptr[at], xmm(reg));
+        return;
     }
   }
   if (reg >= 0) {
     switch (ir::size_bytes(type)) {
-      case 1: c.mov(c.byte[at], reg8(reg)); return;
-      case 2: c.mov(c.word[at], reg16(reg)); return;
-      case 4: c.mov(c.dword[at], reg32(reg)); return;
-      default: c.mov(c.qword[at], reg64(reg)); return;
+      case 1:
+        c.mov(c.byte[at], reg8(reg));
+        return;
+      case 2:
+        c.mov(c.word[at], reg16(reg));
+        return;
+      case 4:
+        c.mov(c.dword[at], reg32(reg));
+        return;
+      default:
+        c.mov(c.qword[at], reg64(reg));
+        return;
     }
   }
   const auto low = static_cast<uint32_t>(constant);
   switch (ir::size_bytes(type)) {
-    case 1: c.mov(c.byte[at], low & 0xff); return;
-    case 2: c.mov(c.word[at], low & 0xffff); return;
-    case 4: c.mov(c.dword[at], low); return;
-    default: break;
+    case 1:
+      c.mov(c.byte[at], low & 0xff);
+      return;
+    case 2:
+      c.mov(c.word[at], low & 0xffff);
+      return;
+    case 4:
+      c.mov(c.dword[at], low);
+      return;
+    default:
+      break;
   }
   for (int half = 0; half < (type == Type::V128 ? 2 : 1); half++) {
     const Xbyak::RegExp half_at = at + half * 8;
@@ -378,8 +399,10 @@ void RegAlloc::move_to_loop_head(std::vector<Binding>& written) {
       c_.mov(reg64(s.loop_reg), k);
       tell({AllocEvent::LoadConst, s.loop_reg, 0, s.value, 0});
     } else {
-      if (wide) c_.mov(reg64(s.loop_reg), c_.qword[c_.rbp + slot_map_.offset(n)]);
-      else c_.mov(reg32(s.loop_reg), c_.dword[c_.rbp + slot_map_.offset(n)]);
+      if (wide)
+        c_.mov(reg64(s.loop_reg), c_.qword[c_.rbp + slot_map_.offset(n)]);
+      else
+        c_.mov(reg32(s.loop_reg), c_.dword[c_.rbp + slot_map_.offset(n)]);
       tell({AllocEvent::LoadCarried, s.loop_reg, slot_map_.offset(n), ir::kNoValue, 0});
     }
     if (s.written) written.push_back({slot_map_.offset(n), s.type, s.loop_reg, 0, ir::kNoValue});

@@ -22,18 +22,18 @@ struct ValueInfo {
   uint32_t user = 0;      // the first op that has it as operand
   uint32_t root = 0;      // the value whose register this one shares; itself unless an alias
   uint32_t uses = 0;
-  uint32_t lazy_until = 0;   // lazy sets need it up to this position
-  uint16_t holds = 0;        // slot bindings that keep it alive
-  uint16_t home = kNoSlot;   // slot whose memory holds exactly this value
-  int16_t spill = -1;        // frame slot
+  uint32_t lazy_until = 0;  // lazy sets need it up to this position
+  uint16_t holds = 0;       // slot bindings that keep it alive
+  uint16_t home = kNoSlot;  // slot whose memory holds exactly this value
+  int16_t spill = -1;       // frame slot
   int8_t reg = -1;
-  uint8_t zero_from = 64;    // the register's bits from this one up to 63 are known to be zero
-  bool dead = false;         // emits nothing
-  bool deferred = false;     // emitted by its only user
-  bool lazy = false;         // not emitted: evaluated by the slow path
+  uint8_t zero_from = 64;  // the register's bits from this one up to 63 are known to be zero
+  bool dead = false;       // emits nothing
+  bool deferred = false;   // emitted by its only user
+  bool lazy = false;       // not emitted: evaluated by the slow path
   uint8_t lazy_depth = 0;
   bool crosses_call = false;
-  bool read_again = false;   // get, set: the slot's next access in this block is a get
+  bool read_again = false;  // get, set: the slot's next access in this block is a get
   bool is_xmm = false;
 };
 
@@ -63,14 +63,14 @@ class Liveness {
  private:
   struct NextAccess {
     bool is_get = false;
-    bool is_set = false;  // and nothing reads the slot before
-    uint32_t faults = 0;  // faults_.size() at that set
+    bool is_set = false;    // and nothing reads the slot before
+    uint32_t faults = 0;    // faults_.size() at that set
     uint32_t ways_out = 0;  // between it and the block's end
   };
   [[nodiscard]] uint32_t last_fault_before(const NextAccess& next) const;
   void forget_touched(const ir::HelperDesc& desc, const SlotMap& slots);
 
-  std::vector<NextAccess> next_;   // by slot
+  std::vector<NextAccess> next_;  // by slot
   std::vector<uint32_t> faults_;  // positions of the block's faulting ops, backwards
 };
 

@@ -26,11 +26,11 @@ namespace panda::x64 {
 
 // Where the shared pieces of code are.
 struct Thunks {
-  Assembler::Offset exit = 0;       // common exit
-  Assembler::Offset dispatch = 0;   // exit_dispatch: goes on by VcpuContext::next_code, or leaves
-  Assembler::Offset slow = 0;       // soft-TLB miss while no vector register is live
+  Assembler::Offset exit = 0;      // common exit
+  Assembler::Offset dispatch = 0;  // exit_dispatch: goes on by VcpuContext::next_code, or leaves
+  Assembler::Offset slow = 0;      // soft-TLB miss while no vector register is live
   Assembler::Offset slow_xmm = 0;
-  Assembler::Offset slow_x87 = 0;   // while values lie on the x87 stack, and for its own accesses
+  Assembler::Offset slow_x87 = 0;  // while values lie on the x87 stack, and for its own accesses
   // A guest address becomes the host's: by MMU mode, whether it is written, log2 of the size, and register.
   static constexpr unsigned kSizes = 5;
   Assembler::Offset lookup[kMmuModes][2][kSizes][8] = {};
@@ -47,7 +47,8 @@ struct LastAddend {
 
 class Lowering {
  public:
-  Lowering(Assembler& assembler, const Thunks& thunks) : c_(assembler), thunks_(thunks), ra_(assembler), x87_(assembler, ra_) {}
+  Lowering(Assembler& assembler, const Thunks& thunks)
+      : c_(assembler), thunks_(thunks), ra_(assembler), x87_(assembler, ra_) {}
 
   void set_listener(AllocListener* listener) { ra_.set_listener(listener); }
   // Emits the unit at the assembler's position. Returns its entry.
@@ -99,8 +100,8 @@ class Lowering {
   struct ColdStub {
     exec::Exit kind;
     Assembler::Offset jump;
-    uint32_t index;   // guest instruction, or exit number
-    uint64_t value;   // Direct: pc; Budget: n
+    uint32_t index;            // guest instruction, or exit number
+    uint64_t value;            // Direct: pc; Budget: n
     uint32_t first_store = 0;  // slots to write, in stores_
     uint32_t stores = 0;
     uint32_t refund = 0;  // Direct, Indirect: instructions paid for that do not run
@@ -114,7 +115,7 @@ class Lowering {
   using AluOp = void (*)(Assembler&, const Operand&, const Operand&);
   using AluImm = void (*)(Assembler&, const Operand&, uint32_t);
   enum class Shift : uint8_t { Shl, Shr, Sar, Rol, Ror };
-  [[nodiscard]] Xbyak::Reg reg(int r, ir::Type t) const;    // by the type's size
+  [[nodiscard]] Xbyak::Reg reg(int r, ir::Type t) const;     // by the type's size
   [[nodiscard]] Xbyak::Reg reg_op(int r, ir::Type t) const;  // 64 bits for I64, else 32
   [[nodiscard]] unsigned zero_from(ir::ValueId v) const;
   void alu(const Inst& in, bool commutative, AluOp op, AluImm imm, unsigned result_zero_from);
@@ -226,7 +227,7 @@ class Lowering {
   X87Stack x87_;
   const ir::Unit* unit_ = nullptr;
   exec::TranslationUnit* handle_ = nullptr;
-  uint32_t index_ = 0;         // of the op being lowered
+  uint32_t index_ = 0;  // of the op being lowered
   uint32_t block_ = 0;
   uint32_t current_insn_ = 0;
   std::vector<Assembler::Offset> block_at_;

@@ -122,8 +122,8 @@ void Lowering::end_region_loop(const Inst& exit) {
   ra_.flush_not_carried();
   const auto first = static_cast<uint32_t>(stores_.size());
   ra_.move_to_loop_head(stores_);
-  cold_stubs_.push_back({Exit::Direct, c_.jmp_forward(), exit.aux, exit.imm, first,
-                         static_cast<uint32_t>(stores_.size()) - first});
+  cold_stubs_.push_back(
+      {Exit::Direct, c_.jmp_forward(), exit.aux, exit.imm, first, static_cast<uint32_t>(stores_.size()) - first});
 }
 
 // What is dirty is stored out of line.

@@ -11,10 +11,14 @@ using ir::Type;
 
 Xbyak::Reg Lowering::reg(int r, Type t) const {
   switch (ir::size_bytes(t)) {
-    case 1: return reg8(r);
-    case 2: return reg16(r);
-    case 4: return reg32(r);
-    default: return reg64(r);
+    case 1:
+      return reg8(r);
+    case 2:
+      return reg16(r);
+    case 4:
+      return reg32(r);
+    default:
+      return reg64(r);
   }
 }
 
@@ -34,9 +38,15 @@ void Lowering::extend(int to, int from, Type t, bool sign) {
       c_.movzx(reg32(to), reg8(from));
       if (sign) c_.neg(reg64(to));
       return;
-    case Type::I8: sign ? c_.movsx(reg64(to), reg8(from)) : c_.movzx(reg32(to), reg8(from)); return;
-    case Type::I16: sign ? c_.movsx(reg64(to), reg16(from)) : c_.movzx(reg32(to), reg16(from)); return;
-    case Type::I32: sign ? c_.movsxd(reg64(to), reg32(from)) : c_.mov(reg32(to), reg32(from)); return;
+    case Type::I8:
+      sign ? c_.movsx(reg64(to), reg8(from)) : c_.movzx(reg32(to), reg8(from));
+      return;
+    case Type::I16:
+      sign ? c_.movsx(reg64(to), reg16(from)) : c_.movzx(reg32(to), reg16(from));
+      return;
+    case Type::I32:
+      sign ? c_.movsxd(reg64(to), reg32(from)) : c_.mov(reg32(to), reg32(from));
+      return;
     default:
       if (to != from) c_.mov(reg64(to), reg64(from));
   }
@@ -73,8 +83,8 @@ void Lowering::alu(const Inst& in, bool commutative, AluOp op, AluImm op_imm, un
   ra_.define(index_, d, in.type == Type::I64 ? result_zero_from : std::min(result_zero_from, 32u));
 }
 
-#define ALU(insn)                                                               \
-  [](Assembler& c, const Operand& d, const Operand& s) { c.insn(d, s); },       \
+#define ALU(insn)                                                         \
+  [](Assembler& c, const Operand& d, const Operand& s) { c.insn(d, s); }, \
       [](Assembler& c, const Operand& d, uint32_t value) { c.insn(d, value); }
 
 void Lowering::add_scaled(const Inst& in, ir::ValueId base, ir::ValueId scaled) {
@@ -314,8 +324,12 @@ void Lowering::lower_sext(const Inst& in) {
       c_.movzx(reg32(d), reg8(r));
       c_.neg(reg32(d));
       break;
-    case Type::I8: c_.movsx(reg32(d), reg8(r)); break;
-    default: c_.movsx(reg32(d), reg16(r)); break;
+    case Type::I8:
+      c_.movsx(reg32(d), reg8(r));
+      break;
+    default:
+      c_.movsx(reg32(d), reg16(r));
+      break;
   }
   ra_.define(index_, d, 32);
 }

@@ -11,11 +11,21 @@ using ir::Type;
 void Lowering::emit_shift_imm(Shift kind, const Xbyak::Reg& r, unsigned count) {
   const int n = static_cast<int>(count);
   switch (kind) {
-    case Shift::Shl: c_.shl(r, n); break;
-    case Shift::Shr: c_.shr(r, n); break;
-    case Shift::Sar: c_.sar(r, n); break;
-    case Shift::Rol: c_.rol(r, n); break;
-    case Shift::Ror: c_.ror(r, n); break;
+    case Shift::Shl:
+      c_.shl(r, n);
+      break;
+    case Shift::Shr:
+      c_.shr(r, n);
+      break;
+    case Shift::Sar:
+      c_.sar(r, n);
+      break;
+    case Shift::Rol:
+      c_.rol(r, n);
+      break;
+    case Shift::Ror:
+      c_.ror(r, n);
+      break;
   }
 }
 
@@ -71,11 +81,21 @@ void Lowering::shift_by_cl(const Inst& in, Shift kind) {
   }
   const Xbyak::Reg r = rotate ? reg(d, t) : reg_op(d, t);
   switch (kind) {
-    case Shift::Shl: c_.shl(r, c_.cl); break;
-    case Shift::Shr: c_.shr(r, c_.cl); break;
-    case Shift::Sar: c_.sar(r, c_.cl); break;
-    case Shift::Rol: c_.rol(r, c_.cl); break;
-    case Shift::Ror: c_.ror(r, c_.cl); break;
+    case Shift::Shl:
+      c_.shl(r, c_.cl);
+      break;
+    case Shift::Shr:
+      c_.shr(r, c_.cl);
+      break;
+    case Shift::Sar:
+      c_.sar(r, c_.cl);
+      break;
+    case Shift::Rol:
+      c_.rol(r, c_.cl);
+      break;
+    case Shift::Ror:
+      c_.ror(r, c_.cl);
+      break;
   }
   ra_.define(index_, d, bits == 64 || (rotate && bits < 32) ? 64 : kind == Shift::Shr ? bits : 32);
 }
@@ -89,15 +109,27 @@ void Lowering::shift(const Inst& in, Shift kind) {
   const int d = ra_.result(index_);
   if (bits == 64) {
     switch (kind) {
-      case Shift::Shl: c_.shlx(reg64(d), reg64(a), reg64(n)); break;
-      case Shift::Shr: c_.shrx(reg64(d), reg64(a), reg64(n)); break;
-      default: c_.sarx(reg64(d), reg64(a), reg64(n)); break;
+      case Shift::Shl:
+        c_.shlx(reg64(d), reg64(a), reg64(n));
+        break;
+      case Shift::Shr:
+        c_.shrx(reg64(d), reg64(a), reg64(n));
+        break;
+      default:
+        c_.sarx(reg64(d), reg64(a), reg64(n));
+        break;
     }
   } else {
     switch (kind) {
-      case Shift::Shl: c_.shlx(reg32(d), reg32(a), reg32(n)); break;
-      case Shift::Shr: c_.shrx(reg32(d), reg32(a), reg32(n)); break;
-      default: c_.sarx(reg32(d), reg32(a), reg32(n)); break;
+      case Shift::Shl:
+        c_.shlx(reg32(d), reg32(a), reg32(n));
+        break;
+      case Shift::Shr:
+        c_.shrx(reg32(d), reg32(a), reg32(n));
+        break;
+      default:
+        c_.sarx(reg32(d), reg32(a), reg32(n));
+        break;
     }
   }
   ra_.define(index_, d, bits);

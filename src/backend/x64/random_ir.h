@@ -15,7 +15,7 @@ namespace panda::test {
 inline constexpr uint32_t kSlots = 6;
 inline constexpr uint32_t kPcOffset = 0;
 inline constexpr uint32_t kStateBytes = 1024;
-inline constexpr ir::Type kTypes[] = {ir::Type::I1,  ir::Type::I8,  ir::Type::I16,  ir::Type::I32,
+inline constexpr ir::Type kTypes[] = {ir::Type::I1,  ir::Type::I8,  ir::Type::I16, ir::Type::I32,
                                       ir::Type::I64, ir::Type::F32, ir::Type::F64, ir::Type::V128};
 [[nodiscard]] constexpr uint32_t slot_offset(ir::Type t, uint32_t i) {
   return 16 + static_cast<uint32_t>(t) * kSlots * 16 + i * 16;
@@ -65,23 +65,60 @@ class RandomIr {
 // --- values
 
 inline uint64_t RandomIr::random_int() {
-  constexpr uint64_t kBoundary[] = {0, 1, 2, 7, 8, 31, 32, 63, 64, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff,
-                                    0x7fffffff, 0x80000000, 0xffffffff, 0x100000000, 0x7fffffffffffffff,
-                                    0x8000000000000000, 0xffffffffffffffff, 0xffffffff80000000};
+  constexpr uint64_t kBoundary[] = {0,
+                                    1,
+                                    2,
+                                    7,
+                                    8,
+                                    31,
+                                    32,
+                                    63,
+                                    64,
+                                    0x7f,
+                                    0x80,
+                                    0xff,
+                                    0x100,
+                                    0x7fff,
+                                    0x8000,
+                                    0xffff,
+                                    0x7fffffff,
+                                    0x80000000,
+                                    0xffffffff,
+                                    0x100000000,
+                                    0x7fffffffffffffff,
+                                    0x8000000000000000,
+                                    0xffffffffffffffff,
+                                    0xffffffff80000000};
   switch (random(4)) {
-    case 0: return kBoundary[random(std::size(kBoundary))];
-    case 1: return random(256);
-    default: return rng_();
+    case 0:
+      return kBoundary[random(std::size(kBoundary))];
+    case 1:
+      return random(256);
+    default:
+      return rng_();
   }
 }
 
 inline uint64_t RandomIr::random_bits(ir::Type t) {
-  constexpr uint64_t kF32[] = {0, 0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001,
-                               0xffc12345, 1, 0x007fffff, 0x00800000, 0x7f7fffff, 0x4f000000, 0x5f000000, 0x3fc00000};
-  constexpr uint64_t kF64[] = {0, 0x8000000000000000, 0x3ff0000000000000, 0xbff8000000000000, 0x7ff0000000000000,
-                               0xfff0000000000000, 0x7ff8000000000000, 0x7ff0000000000001, 1, 0x000fffffffffffff,
-                               0x0010000000000000, 0x7fefffffffffffff, 0x41e0000000000000, 0x43e0000000000000,
-                               0x4004000000000000, 0x36a0000000000000};
+  constexpr uint64_t kF32[] = {0,          0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000,
+                               0x7fc00000, 0x7f800001, 0xffc12345, 1,          0x007fffff, 0x00800000,
+                               0x7f7fffff, 0x4f000000, 0x5f000000, 0x3fc00000};
+  constexpr uint64_t kF64[] = {0,
+                               0x8000000000000000,
+                               0x3ff0000000000000,
+                               0xbff8000000000000,
+                               0x7ff0000000000000,
+                               0xfff0000000000000,
+                               0x7ff8000000000000,
+                               0x7ff0000000000001,
+                               1,
+                               0x000fffffffffffff,
+                               0x0010000000000000,
+                               0x7fefffffffffffff,
+                               0x41e0000000000000,
+                               0x43e0000000000000,
+                               0x4004000000000000,
+                               0x36a0000000000000};
   if (t == ir::Type::F32 && random(2) == 0) return kF32[random(std::size(kF32))];
   if (t == ir::Type::F64 && random(2) == 0) return kF64[random(std::size(kF64))];
   if (t == ir::Type::V128 && random(3) == 0) return kF64[random(std::size(kF64))];
@@ -119,22 +156,43 @@ inline ir::Type RandomIr::result_type(ir::Op op) {
   using T = ir::Type;
   using O = ir::Op;
   switch (op) {
-    case O::mulhu: case O::mulhs: case O::float_to_int: case O::float_to_int_trunc: return pick({T::I32, T::I64});
-    case O::bswap: return pick({T::I16, T::I32, T::I64});
-    case O::and_: case O::or_: case O::xor_: case O::trunc: return pick({T::I1, T::I8, T::I16, T::I32, T::I64});
-    case O::bitcast: case O::vlow: return pick({T::F32, T::F64, T::I32, T::I64});
-    case O::select: return kTypes[random(std::size(kTypes))];
-    default: break;
+    case O::mulhu:
+    case O::mulhs:
+    case O::float_to_int:
+    case O::float_to_int_trunc:
+      return pick({T::I32, T::I64});
+    case O::bswap:
+      return pick({T::I16, T::I32, T::I64});
+    case O::and_:
+    case O::or_:
+    case O::xor_:
+    case O::trunc:
+      return pick({T::I1, T::I8, T::I16, T::I32, T::I64});
+    case O::bitcast:
+    case O::vlow:
+      return pick({T::F32, T::F64, T::I32, T::I64});
+    case O::select:
+      return kTypes[random(std::size(kTypes))];
+    default:
+      break;
   }
   switch (ir::info(op).result) {
-    case ir::Sig::T: return pick({T::I8, T::I16, T::I32, T::I64});
-    case ir::Sig::X: return pick({T::F32, T::F64});
-    case ir::Sig::I1: return T::I1;
-    case ir::Sig::I32: return T::I32;
-    case ir::Sig::I64: return T::I64;
-    case ir::Sig::F32: return T::F32;
-    case ir::Sig::F64: return T::F64;
-    default: return T::V128;
+    case ir::Sig::T:
+      return pick({T::I8, T::I16, T::I32, T::I64});
+    case ir::Sig::X:
+      return pick({T::F32, T::F64});
+    case ir::Sig::I1:
+      return T::I1;
+    case ir::Sig::I32:
+      return T::I32;
+    case ir::Sig::I64:
+      return T::I64;
+    case ir::Sig::F32:
+      return T::F32;
+    case ir::Sig::F64:
+      return T::F64;
+    default:
+      return T::V128;
   }
 }
 
@@ -144,7 +202,8 @@ inline ir::Value RandomIr::emit_special(ir::Op op, ir::Type type) {
   using O = ir::Op;
   const unsigned bits = ir::size_bits(type);
   switch (op) {
-    case O::crc32c: return b_.emit(op, type, {operand(T::I32), operand(pick({T::I8, T::I16, T::I32, T::I64}))});
+    case O::crc32c:
+      return b_.emit(op, type, {operand(T::I32), operand(pick({T::I8, T::I16, T::I32, T::I64}))});
     case O::zext:
     case O::sext:
     case O::trunc:
@@ -166,37 +225,50 @@ inline ir::Value RandomIr::emit_special(ir::Op op, ir::Type type) {
       const ir::Value a = operand(t);
       return b_.emit(op, type, {a, random(3) == 0 ? b_.konst(t, random(2) * random_bits(t)) : operand(t)}, random(10));
     }
-    case O::fround: return b_.emit(op, type, {operand(type)}, random(16));
-    case O::fcmp_mask: return b_.emit(op, type, {operand(type), operand(type)}, random(8));
+    case O::fround:
+      return b_.emit(op, type, {operand(type)}, random(16));
+    case O::fcmp_mask:
+      return b_.emit(op, type, {operand(type), operand(type)}, random(8));
     case O::fucomi:
     case O::fcomi: {
       const T t = pick({T::F32, T::F64});
       return b_.emit(op, type, {operand(t), operand(t)});
     }
     case O::int_to_f32:
-    case O::int_to_f64: return b_.emit(op, type, {operand(pick({T::I32, T::I64}))});
+    case O::int_to_f64:
+      return b_.emit(op, type, {operand(pick({T::I32, T::I64}))});
     case O::float_to_int:
-    case O::float_to_int_trunc: return b_.emit(op, type, {operand(pick({T::F32, T::F64}))});
+    case O::float_to_int_trunc:
+      return b_.emit(op, type, {operand(pick({T::F32, T::F64}))});
     case O::bitcast: {
       const bool wide = bits == 64;
       return b_.emit(op, type, {operand(wide ? pick({T::I64, T::F64}) : pick({T::I32, T::F32}))});
     }
-    case O::vzext: return b_.emit(op, type, {operand(pick({T::F32, T::F64, T::I32, T::I64}))});
-    case O::vget_lane: return b_.emit(op, type, {operand(T::V128)}, random(16 / ir::size_bytes(type)));
+    case O::vzext:
+      return b_.emit(op, type, {operand(pick({T::F32, T::F64, T::I32, T::I64}))});
+    case O::vget_lane:
+      return b_.emit(op, type, {operand(T::V128)}, random(16 / ir::size_bytes(type)));
     case O::vset_lane: {
       const T t = pick({T::I8, T::I16, T::I32, T::I64, T::F32, T::F64});
       return b_.emit(op, type, {operand(T::V128), operand(t)}, random(16 / ir::size_bytes(t)));
     }
-    case O::vmovmsk: return b_.emit(op, type, {operand(T::V128)}, 0, random(2) == 0 ? 1 : random(2) == 0 ? 4 : 8);
+    case O::vmovmsk:
+      return b_.emit(op, type, {operand(T::V128)}, 0, random(2) == 0 ? 1 : random(2) == 0 ? 4 : 8);
     case O::vcmp_f32:
-    case O::vcmp_f64: return b_.emit(op, type, {operand(type), operand(type)}, random(8));
-    case O::ffma: return b_.emit(op, type, {operand(type), operand(type), operand(type)}, random(4));
+    case O::vcmp_f64:
+      return b_.emit(op, type, {operand(type), operand(type)}, random(8));
+    case O::ffma:
+      return b_.emit(op, type, {operand(type), operand(type), operand(type)}, random(4));
     case O::vfma_f32:
-    case O::vfma_f64: return b_.emit(op, type, {operand(type), operand(type), operand(type)}, random(6));
-    case O::vcvt_f32_f16: return b_.emit(op, type, {operand(type)}, random(8));
+    case O::vfma_f64:
+      return b_.emit(op, type, {operand(type), operand(type), operand(type)}, random(6));
+    case O::vcvt_f32_f16:
+      return b_.emit(op, type, {operand(type)}, random(8));
     case O::vround_f32:
-    case O::vround_f64: return b_.emit(op, type, {operand(type)}, random(16));
-    default: return {};
+    case O::vround_f64:
+      return b_.emit(op, type, {operand(type)}, random(16));
+    default:
+      return {};
   }
 }
 
@@ -207,13 +279,26 @@ inline ir::Value RandomIr::emit(ir::Op op) {
   unsigned n = 0;
   for (const ir::Sig sig : ir::info(op).operands) {
     switch (sig) {
-      case ir::Sig::None: continue;
-      case ir::Sig::I1: args[n++] = operand(ir::Type::I1); break;
-      case ir::Sig::I8: args[n++] = operand(ir::Type::I8); break;
-      case ir::Sig::F32: args[n++] = operand(ir::Type::F32); break;
-      case ir::Sig::F64: args[n++] = operand(ir::Type::F64); break;
-      case ir::Sig::V128: args[n++] = operand(ir::Type::V128); break;
-      default: args[n++] = operand(type); break;
+      case ir::Sig::None:
+        continue;
+      case ir::Sig::I1:
+        args[n++] = operand(ir::Type::I1);
+        break;
+      case ir::Sig::I8:
+        args[n++] = operand(ir::Type::I8);
+        break;
+      case ir::Sig::F32:
+        args[n++] = operand(ir::Type::F32);
+        break;
+      case ir::Sig::F64:
+        args[n++] = operand(ir::Type::F64);
+        break;
+      case ir::Sig::V128:
+        args[n++] = operand(ir::Type::V128);
+        break;
+      default:
+        args[n++] = operand(type);
+        break;
     }
   }
   const uint64_t imm = type == ir::Type::V128 ? (random(2) == 0 ? random(18) : random(256)) : 0;
@@ -247,11 +332,21 @@ inline void RandomIr::random_call() {
     if (t != ir::Type::Void) a[n++] = operand(t);
   }
   switch (n) {
-    case 0: keep(b_.call(d, {})); break;
-    case 1: keep(b_.call(d, {a[0]})); break;
-    case 2: keep(b_.call(d, {a[0], a[1]})); break;
-    case 3: keep(b_.call(d, {a[0], a[1], a[2]})); break;
-    default: keep(b_.call(d, {a[0], a[1], a[2], a[3]})); break;
+    case 0:
+      keep(b_.call(d, {}));
+      break;
+    case 1:
+      keep(b_.call(d, {a[0]}));
+      break;
+    case 2:
+      keep(b_.call(d, {a[0], a[1]}));
+      break;
+    case 3:
+      keep(b_.call(d, {a[0], a[1], a[2]}));
+      break;
+    default:
+      keep(b_.call(d, {a[0], a[1], a[2], a[3]}));
+      break;
   }
 }
 

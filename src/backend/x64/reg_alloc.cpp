@@ -246,13 +246,27 @@ void RegAlloc::load(ValueId root, int reg) {
   const bool avx = c_.features.avx;
   switch (t) {
     case Type::I1:
-    case Type::I8: c_.movzx(reg32(reg), c_.byte[at]); break;
-    case Type::I16: c_.movzx(reg32(reg), c_.word[at]); break;
-    case Type::I32: c_.mov(reg32(reg), c_.dword[at]); break;
-    case Type::I64: c_.mov(reg64(reg), c_.qword[at]); break;
-    case Type::F32: avx ? c_.vmovss(xmm(reg), c_.dword[at]) : c_.movss(xmm(reg), c_.dword[at]); break;
-    case Type::F64: avx ? c_.vmovsd(xmm(reg), c_.qword[at]) : c_.movsd(xmm(reg), c_.qword[at]); break;
-    default: avx ? c_.vmovups(xmm(reg), c_.ptr[at]) : c_.movups(xmm(reg), c_.ptr[at]); break;
+    case Type::I8:
+      c_.movzx(reg32(reg), c_.byte[at]);
+      break;
+    case Type::I16:
+      c_.movzx(reg32(reg), c_.word[at]);
+      break;
+    case Type::I32:
+      c_.mov(reg32(reg), c_.dword[at]);
+      break;
+    case Type::I64:
+      c_.mov(reg64(reg), c_.qword[at]);
+      break;
+    case Type::F32:
+      avx ? c_.vmovss(xmm(reg), c_.dword[at]) : c_.movss(xmm(reg), c_.dword[at]);
+      break;
+    case Type::F64:
+      avx ? c_.vmovsd(xmm(reg), c_.qword[at]) : c_.movsd(xmm(reg), c_.qword[at]);
+      break;
+    default:
+      avx ? c_.vmovups(xmm(reg), c_.ptr[at]) : c_.movups(xmm(reg), c_.ptr[at]);
+      break;
   }
   v.zero_from = std::min(v.zero_from, static_cast<uint8_t>(ir::size_bytes(t) >= 8 ? 64 : ir::size_bytes(t) * 8));
 }

@@ -65,8 +65,8 @@ class RegAlloc {
 
   // --- pointers of access groups: they may be gone whenever another op has been lowered
   [[nodiscard]] bool has_pointer(uint16_t group) const { return find_pointer(group) >= 0; }
-  int pointer(uint16_t group);      // its register, or -1
-  int new_pointer(uint16_t group);  // a register for it
+  int pointer(uint16_t group);                               // its register, or -1
+  int new_pointer(uint16_t group);                           // a register for it
   void drop_pointer(int reg) { pointers_ &= ~(1u << reg); }  // at the end of the op
   [[nodiscard]] uint32_t pointers() const { return pointers_; }
   struct Location {
@@ -82,8 +82,8 @@ class RegAlloc {
   // --- guest state
   void get(ir::ValueId v, uint64_t offset);
   void set(ir::ValueId at, uint64_t offset, ir::ValueId v);
-  void flush();                                   // writes all dirty slots
-  void sync_for_call(const ir::HelperDesc& desc);  // before the call: writes what it may look at
+  void flush();                                     // writes all dirty slots
+  void sync_for_call(const ir::HelperDesc& desc);   // before the call: writes what it may look at
   void forget_written(const ir::HelperDesc& desc);  // values that only live in slots the helper writes are loaded first
   struct Binding {
     uint16_t offset;
@@ -100,7 +100,7 @@ class RegAlloc {
   // --- loops: a unit whose one block ends by branching back to it (guest_slots.cpp)
   void begin_loop(const ir::Block& block);  // loads the carried slots; the loop's head is behind that
   void flush_not_carried();
-  void dirty_slots(std::vector<Binding>& out) const;  // as they are now
+  void dirty_slots(std::vector<Binding>& out) const;      // as they are now
   void move_to_loop_head(std::vector<Binding>& written);  // leaves the flags alone; `written`: what then is dirty
   void forget_slot(uint64_t offset);  // a set that nothing will see: the slot is free until the next one
 
@@ -161,7 +161,7 @@ class RegAlloc {
   ir::ValueId value_in_[32] = {};
   uint32_t free_ = 0;
   uint32_t locked_ = 0;
-  uint32_t pointers_ = 0;        // registers of access groups; no value is in them
+  uint32_t pointers_ = 0;         // registers of access groups; no value is in them
   uint16_t pointer_in_[16] = {};  // the group's number
 };
 

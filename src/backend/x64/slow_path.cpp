@@ -38,8 +38,11 @@ void evaluate(const uint8_t* tokens, uint32_t count, uint8_t* state, const SaveA
     for (unsigned k = t.nargs; k < 4 && depth + k < stack.size(); k++) a[k] = 0;
     uint64_t value = t.imm;
     switch (t.kind) {
-      case LazyToken::Register: value = save.gpr[t.op]; break;
-      case LazyToken::Constant: break;
+      case LazyToken::Register:
+        value = save.gpr[t.op];
+        break;
+      case LazyToken::Constant:
+        break;
       case LazyToken::Spill:
         std::memcpy(&value, reinterpret_cast<const uint8_t*>(&save) - kSaveArea + t.imm * 8, 8);
         break;

@@ -1,4 +1,5 @@
-// The x64 JIT: compiles ir::Units into a code area that is used as a ring (code_ring.h). Needs a host with SSE4.2 and POPCNT; uses AVX, BMI2 and LZCNT where the host has them.
+// The x64 JIT: compiles ir::Units into a code area that is used as a ring (code_ring.h). Needs a host with SSE4.2 and
+// POPCNT; uses AVX, BMI2 and LZCNT where the host has them.
 #pragma once
 
 #include <cstddef>

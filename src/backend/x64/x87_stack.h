@@ -59,15 +59,15 @@ class X87Stack {
   // v in ST(0), to be read.
   void bring_top(ir::ValueId v);
   void binary(ir::ValueId result, ir::ValueId a, ir::ValueId b, const X87Arith& arith);
-  void define_top(ir::ValueId result);  // ST(0), taken before, now holds it
+  void define_top(ir::ValueId result);   // ST(0), taken before, now holds it
   void define_push(ir::ValueId result);  // an instruction has pushed it
   void popped();                         // an instruction has popped ST(0), taken before
   [[nodiscard]] bool needed_later(ir::ValueId v) const;
 
   // --- regions
-  void enter();                // the guest's control word is loaded from here on
+  void enter();  // the guest's control word is loaded from here on
   [[nodiscard]] bool active() const { return entered_; }
-  void flush();                // everything into its slots; the status must be synchronised
+  void flush();  // everything into its slots; the status must be synchronised
   struct Dirty {
     uint32_t offset;
     int st;
@@ -76,7 +76,7 @@ class X87Stack {
 
   // --- the status word
   static constexpr unsigned kC1 = 0x200, kConditions = 0x4500, kFlags = 0x3f;
-  void raised() { flags_ = true, c1_ = C1::Host; }   // the last instruction may have raised flags, and set C1
+  void raised() { flags_ = true, c1_ = C1::Host; }  // the last instruction may have raised flags, and set C1
   void cleared_c1(bool flags = false) { c1_ = C1::Zero, flags_ |= flags; }
   void compared() { flags_ = conditions_ = true, c1_ = C1::Zero; }
   void examined() { conditions_ = true, c1_ = C1::Host; }
@@ -130,7 +130,7 @@ class X87Stack {
   std::vector<Record> records_;
   std::vector<Slot> slots_;
   std::array<ir::ValueId, kHostStack> entries_{};  // from the bottom
-  std::array<ir::ValueId, 2> operands_{};  // of the current op: not to be moved off the stack
+  std::array<ir::ValueId, 2> operands_{};          // of the current op: not to be moved off the stack
   int depth_ = 0;
   int spills_ = 0;
   bool entered_ = false;

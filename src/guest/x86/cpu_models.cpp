@@ -26,7 +26,8 @@ constexpr CpuModel kModels[] = {
      "sse4.2 popcnt tsc-deadline xsave hypervisor nx rdtscp invtsc arat",
      true, true},
     {"x86-64-v1", "qemu64", "PANDA Virtual CPU (x86-64-v1)", kAtom, 0x16, 40, "",
-     "fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 tsc-deadline hypervisor "
+     "fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 tsc-deadline "
+     "hypervisor "
      "syscall nx lm invtsc arat",
      false, true},
     {"x86-64-v2", "", "PANDA Virtual CPU (x86-64-v2)", kAtom, 0x16, 40, "x86-64-v1",
@@ -42,8 +43,8 @@ constexpr std::string_view kLongModeOnly[] = {"lm", "syscall", "cx16", "lahf_lm"
 struct Dependency {
   std::string_view name, needs;
 };
-constexpr Dependency kDependencies[] = {{"avx", "xsave"}, {"avx2", "avx"}, {"fma", "avx"}, {"f16c", "avx"},
-                                        {"xsaveopt", "xsave"}, {"xsavec", "xsave"}};
+constexpr Dependency kDependencies[] = {{"avx", "xsave"}, {"avx2", "avx"},       {"fma", "avx"},
+                                        {"f16c", "avx"},  {"xsaveopt", "xsave"}, {"xsavec", "xsave"}};
 
 const FeatureBit* find_feature(std::string_view name) {
   for (const FeatureBit& f : kFeatures) {
@@ -157,7 +158,8 @@ Result<CpuConfig> parse_cpu(std::string_view specification, bool is_64bit_target
       return fail("-cpu {}: there is no feature '{}'; there are: {}", name, item.substr(1),
                   joined(cpu_feature_names()));
     }
-    const bool long_only = std::find(std::begin(kLongModeOnly), std::end(kLongModeOnly), f->name) != std::end(kLongModeOnly);
+    const bool long_only =
+        std::find(std::begin(kLongModeOnly), std::end(kLongModeOnly), f->name) != std::end(kLongModeOnly);
     if (item[0] == '+' && long_only && !is_64bit_target) {
       return fail("-cpu {}: the feature '{}' needs the x86_64 target", name, f->name);
     }

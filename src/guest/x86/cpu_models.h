@@ -19,20 +19,20 @@ namespace panda::x86 {
 
 struct CpuModel {
   std::string_view name;
-  std::string_view alias;      // may be empty
-  std::string_view brand;      // at most 47 characters
-  uint32_t signature;          // CPUID.1:EAX
+  std::string_view alias;  // may be empty
+  std::string_view brand;  // at most 47 characters
+  uint32_t signature;      // CPUID.1:EAX
   uint32_t max_leaf;
   unsigned physical_bits;
-  std::string_view base;       // the model whose features this one extends; empty: none
-  std::string_view features;   // names of cpu_features.inc, separated by spaces
+  std::string_view base;      // the model whose features this one extends; empty: none
+  std::string_view features;  // names of cpu_features.inc, separated by spaces
   bool runs_i386;
   bool runs_x86_64;
 };
 
 // What -cpu asked for.
 struct CpuConfig {
-  uint32_t model = 0;  // State::cpu_model
+  uint32_t model = 0;                  // State::cpu_model
   std::array<uint64_t, 8> features{};  // State::cpuid_features_
 };
 

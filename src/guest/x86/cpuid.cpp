@@ -40,10 +40,14 @@ CpuidResult cache(uint32_t subleaf) {
     return CpuidResult{.eax = type | number << 5 | 1u << 8, .ebx = 63 | 7u << 22, .ecx = sets - 1, .edx = 0};
   };
   switch (subleaf) {
-    case 0: return level(1, 1, 64);
-    case 1: return level(2, 1, 64);
-    case 2: return level(3, 2, 1024);
-    default: return {};
+    case 0:
+      return level(1, 1, 64);
+    case 1:
+      return level(2, 1, 64);
+    case 2:
+      return level(3, 2, 1024);
+    default:
+      return {};
   }
 }
 
@@ -70,7 +74,8 @@ CpuidResult brand(const State& s, unsigned part) {
 
 CpuidResult extended(const State& s, uint32_t leaf) {
   switch (leaf) {
-    case 0x8000'0000: return {.eax = kMaxExtendedLeaf};
+    case 0x8000'0000:
+      return {.eax = kMaxExtendedLeaf};
     case 0x8000'0001: {
       uint32_t edx = cpuid_word(s, kLeafExt1Edx);
       if ((s.hflags & kModeCs64) == 0) edx &= ~(1u << 11);  // SYSCALL is there in 64-bit mode only
@@ -78,11 +83,16 @@ CpuidResult extended(const State& s, uint32_t leaf) {
     }
     case 0x8000'0002:
     case 0x8000'0003:
-    case 0x8000'0004: return brand(s, leaf - 0x8000'0002);
-    case 0x8000'0006: return {.ecx = 512u << 16 | 6u << 12 | 64};  // L2: 512 KiB, 8 ways, 64-byte lines
-    case 0x8000'0007: return {.edx = cpuid_word(s, kLeafExt7Edx)};
-    case 0x8000'0008: return {.eax = physical_bits(s) | (has_feature(s, Feature::LongMode) ? kVirtualBits : 32) << 8};
-    default: return {};
+    case 0x8000'0004:
+      return brand(s, leaf - 0x8000'0002);
+    case 0x8000'0006:
+      return {.ecx = 512u << 16 | 6u << 12 | 64};  // L2: 512 KiB, 8 ways, 64-byte lines
+    case 0x8000'0007:
+      return {.edx = cpuid_word(s, kLeafExt7Edx)};
+    case 0x8000'0008:
+      return {.eax = physical_bits(s) | (has_feature(s, Feature::LongMode) ? kVirtualBits : 32) << 8};
+    default:
+      return {};
   }
 }
 
@@ -103,21 +113,30 @@ CpuidResult cpuid(const State& s, uint32_t leaf, uint32_t subleaf) {
   if (leaf >= 0x8000'0000) return extended(s, leaf);
   if (leaf > max_leaf) return {};
   switch (leaf) {
-    case 0: return {.eax = max_leaf, .ebx = 0x756e'6547, .ecx = 0x6c65'746e, .edx = 0x4965'6e69};  // GenuineIntel
-    case 1: return signature(s);
-    case 2: return {.eax = 1};
-    case 4: return cache(subleaf);
-    case 6: return {.eax = cpuid_word(s, kLeaf6Eax)};
-    case 7: return subleaf == 0 ? CpuidResult{.ebx = cpuid_word(s, kLeaf7Ebx), .ecx = cpuid_word(s, kLeaf7Ecx)}
-                                : CpuidResult{};
-    case 0xd: return extended_state(s, subleaf);
+    case 0:
+      return {.eax = max_leaf, .ebx = 0x756e'6547, .ecx = 0x6c65'746e, .edx = 0x4965'6e69};  // GenuineIntel
+    case 1:
+      return signature(s);
+    case 2:
+      return {.eax = 1};
+    case 4:
+      return cache(subleaf);
+    case 6:
+      return {.eax = cpuid_word(s, kLeaf6Eax)};
+    case 7:
+      return subleaf == 0 ? CpuidResult{.ebx = cpuid_word(s, kLeaf7Ebx), .ecx = cpuid_word(s, kLeaf7Ecx)}
+                          : CpuidResult{};
+    case 0xd:
+      return extended_state(s, subleaf);
     // TSC and its crystal both run at the virtual clock's rate, so that nothing need be calibrated.
-    case 0x15: return {.eax = 1, .ebx = 1, .ecx = static_cast<uint32_t>(kTscHz)};
+    case 0x15:
+      return {.eax = 1, .ebx = 1, .ecx = static_cast<uint32_t>(kTscHz)};
     case 0x16: {
       constexpr auto kMhz = static_cast<uint32_t>(kTscHz / 1'000'000);
       return {.eax = kMhz, .ebx = kMhz, .ecx = 100};
     }
-    default: return {};
+    default:
+      return {};
   }
 }
 

@@ -11,7 +11,15 @@
 namespace panda::x86 {
 
 enum CpuidWord : unsigned {
-  kLeaf1Edx, kLeaf1Ecx, kLeaf7Ebx, kLeafExt1Edx, kLeafExt1Ecx, kLeafXsave1Eax, kLeafExt7Edx, kLeaf6Eax, kLeaf7Ecx,
+  kLeaf1Edx,
+  kLeaf1Ecx,
+  kLeaf7Ebx,
+  kLeafExt1Edx,
+  kLeafExt1Ecx,
+  kLeafXsave1Eax,
+  kLeafExt7Edx,
+  kLeaf6Eax,
+  kLeaf7Ecx,
   kCpuidWords,
 };
 

@@ -14,12 +14,23 @@ struct Block128 {
   friend bool operator==(const Block128&, const Block128&) = default;
 };
 
-#define PANDA_CRYPTO_OPS(X)                                                                                 \
-  X(AesEnc, aesenc)                                                                                         \
-  X(AesEncLast, aesenclast) X(AesDec, aesdec) X(AesDecLast, aesdeclast) X(AesImc, aesimc)                   \
-      X(AesKeygen, aeskeygenassist) X(Clmul, pclmulqdq) X(Sha1Rnds4, sha1rnds4) X(Sha1Nexte, sha1nexte)     \
-          X(Sha1Msg1, sha1msg1) X(Sha1Msg2, sha1msg2) X(Sha256Rnds2, sha256rnds2) X(Sha256Msg1, sha256msg1) \
-              X(Sha256Msg2, sha256msg2)
+// clang-format off
+#define PANDA_CRYPTO_OPS(X) \
+  X(AesEnc, aesenc) \
+  X(AesEncLast, aesenclast) \
+  X(AesDec, aesdec) \
+  X(AesDecLast, aesdeclast) \
+  X(AesImc, aesimc) \
+  X(AesKeygen, aeskeygenassist) \
+  X(Clmul, pclmulqdq) \
+  X(Sha1Rnds4, sha1rnds4) \
+  X(Sha1Nexte, sha1nexte) \
+  X(Sha1Msg1, sha1msg1) \
+  X(Sha1Msg2, sha1msg2) \
+  X(Sha256Rnds2, sha256rnds2) \
+  X(Sha256Msg1, sha256msg1) \
+  X(Sha256Msg2, sha256msg2)
+// clang-format on
 
 enum class Crypto : uint8_t {
 #define X(name, mnemonic) name,

@@ -31,7 +31,9 @@ Breakpoint breakpoint(const Cpu& cpu, unsigned n) {
   const uint32_t size = kSizes[fields >> 2 & 3];
   uint64_t address = cpu.dr(n);
   if ((cpu.s().efer & kEferLma) == 0) address &= 0xffff'ffff;
-  return {.enabled = (dr7 >> (2 * n) & 3) != 0, .kind = static_cast<uint8_t>(fields & 3), .size = size,
+  return {.enabled = (dr7 >> (2 * n) & 3) != 0,
+          .kind = static_cast<uint8_t>(fields & 3),
+          .size = size,
           .address = (fields & 3) == Breakpoint::kExecute ? address : address & ~uint64_t{size - 1}};
 }
 
@@ -71,7 +73,9 @@ void update_breakpoints(Cpu cpu) noexcept {
   for (unsigned n = 0; n < kBreakpoints && (cpu.dr(7) & 0xff) != 0; n++) {
     const Breakpoint b = breakpoint(cpu, n);
     if (!b.enabled || (b.kind != Breakpoint::kWrite && b.kind != Breakpoint::kAccess)) continue;
-    watches[count++] = {.address = b.address, .size = b.size, .bit = static_cast<uint16_t>(1u << n),
+    watches[count++] = {.address = b.address,
+                        .size = b.size,
+                        .bit = static_cast<uint16_t>(1u << n),
                         .reads = b.kind == Breakpoint::kAccess};
   }
   if (count == c.watch_count && std::equal(watches, watches + count, c.watches)) return;

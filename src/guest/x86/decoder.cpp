@@ -1,8 +1,8 @@
 #include "guest/x86/decoder.h"
 
 #include <algorithm>
-#include <initializer_list>
 #include <array>
+#include <initializer_list>
 #include <string_view>
 
 #include "base/check.h"
@@ -78,8 +78,10 @@ bool Decoder::insn_too_long(unsigned which, std::span<const uint8_t> bytes) cons
     std::ranges::copy(bytes, plain.begin());
     for (uint8_t& b : plain) {
       const auto is_in = [&](std::string_view set) { return set.find(static_cast<char>(b)) != std::string_view::npos; };
-      if (is_in(kChoosing)) b = chosen;
-      else if (!is_in(kOther) && (which != 0 || (b & 0xf0) != 0x40)) break;
+      if (is_in(kChoosing))
+        b = chosen;
+      else if (!is_in(kOther) && (which != 0 || (b & 0xf0) != 0x40))
+        break;
     }
     ZydisDecodedInstruction insn;
     const ZyanStatus status =

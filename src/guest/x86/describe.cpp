@@ -51,9 +51,13 @@ void describe_segment(Out out, const char* name, const SegmentCache& c, unsigned
   fmt::format_to(out, "{}={:04x} {:0{}x} {:08x} {:08x}", name, c.selector, c.base, digits, c.limit, c.flags);
   if ((c.flags & 0x8000) != 0 && (c.flags & 0x1000) != 0) {
     const bool code = (c.flags & 0x800) != 0;
-    const char* kind = !code ? "DS  " : (c.flags & 0x20'0000) != 0 ? "CS64" : (c.flags & 0x40'0000) != 0 ? "CS32" : "CS16";
-    fmt::format_to(out, " DPL={} {} [{}{}{}]", c.flags >> 13 & 3, kind, (c.flags & 0x400) != 0 ? (code ? 'C' : 'E') : '-',
-                   (c.flags & 0x200) != 0 ? (code ? 'R' : 'W') : '-', (c.flags & 0x100) != 0 ? 'A' : '-');
+    const char* kind = !code                        ? "DS  "
+                       : (c.flags & 0x20'0000) != 0 ? "CS64"
+                       : (c.flags & 0x40'0000) != 0 ? "CS32"
+                                                    : "CS16";
+    fmt::format_to(out, " DPL={} {} [{}{}{}]", c.flags >> 13 & 3, kind,
+                   (c.flags & 0x400) != 0 ? (code ? 'C' : 'E') : '-', (c.flags & 0x200) != 0 ? (code ? 'R' : 'W') : '-',
+                   (c.flags & 0x100) != 0 ? 'A' : '-');
   }
   fmt::format_to(out, "\n");
 }
@@ -61,8 +65,8 @@ void describe_segment(Out out, const char* name, const SegmentCache& c, unsigned
 void describe_float(Out out, const State& s, const Cpu& cpu) {
   unsigned tags = 0;
   for (unsigned i = 0; i < 8; i++) tags |= (s.fptags[i] == 0 ? 1u : 0u) << i;
-  fmt::format_to(out, "FCW={:04x} FSW={:04x} [ST={}] FTW={:02x} MXCSR={:08x}\n", s.fpuc, fpu_status(s), s.fpstt & 7, tags,
-                 architectural_mxcsr(cpu));
+  fmt::format_to(out, "FCW={:04x} FSW={:04x} [ST={}] FTW={:02x} MXCSR={:08x}\n", s.fpuc, fpu_status(s), s.fpstt & 7,
+                 tags, architectural_mxcsr(cpu));
   for (unsigned i = 0; i < 8; i++) {
     const floatx80& v = s.fpregs[(s.fpstt + i) & 7].d;
     fmt::format_to(out, "FPR{}={:016x} {:04x}{}", i, v.low, v.high, i % 2 == 1 ? '\n' : ' ');
@@ -87,8 +91,8 @@ std::string describe_registers(const State& s) {
   describe_segment(out, "TR ", s.tr, digits);
   fmt::format_to(out, "GDT=     {:0{}x} {:08x}\n", s.gdt.base, digits, s.gdt.limit);
   fmt::format_to(out, "IDT=     {:0{}x} {:08x}\n", s.idt.base, digits, s.idt.limit);
-  fmt::format_to(out, "CR0={:08x} CR2={:0{}x} CR3={:0{}x} CR4={:08x}\n", cpu.cr(0), cpu.cr(2), digits, cpu.cr(3), digits,
-                 cpu.cr(4));
+  fmt::format_to(out, "CR0={:08x} CR2={:0{}x} CR3={:0{}x} CR4={:08x}\n", cpu.cr(0), cpu.cr(2), digits, cpu.cr(3),
+                 digits, cpu.cr(4));
   for (unsigned i = 0; i < 4; i++) fmt::format_to(out, "DR{}={:0{}x} ", i, cpu.dr(i), digits);
   fmt::format_to(out, "\nDR6={:0{}x} DR7={:0{}x}\nEFER={:016x}\n", cpu.dr(6), digits, cpu.dr(7), digits, s.efer);
   describe_float(out, s, cpu);

@@ -121,8 +121,13 @@ bool read_long_stack(Cpu cpu, unsigned slot, unsigned ext, uint64_t& rsp) noexce
 Stack Stack::current(Cpu cpu) noexcept {
   const State& s = cpu.s();
   const SegmentCache& ss = s.segs[R_SS];
-  Stack st{.owner = &cpu.s(), .base = ss.base, .sp = cpu.reg(R_ESP), .mask = stack_mask(ss.flags), .mode = cpu.mode(),
-           .limit = ss.limit, .flags = ss.flags};
+  Stack st{.owner = &cpu.s(),
+           .base = ss.base,
+           .sp = cpu.reg(R_ESP),
+           .mask = stack_mask(ss.flags),
+           .mode = cpu.mode(),
+           .limit = ss.limit,
+           .flags = ss.flags};
   if ((s.hflags & kModeCs64) != 0) {
     st.base = 0;
     st.mask = ~uint64_t{0};
@@ -146,9 +151,12 @@ bool Stack::push(uint64_t value, unsigned bytes) noexcept {
   const bool flat64 = mask == ~uint64_t{0};
   const uint64_t address = flat64 ? next : (base + next) & 0xffff'ffff;
   bool ok = false;
-  if (bytes == 2) ok = write_linear(cpu, address, mode, static_cast<uint16_t>(value));
-  else if (bytes == 4) ok = write_linear(cpu, address, mode, static_cast<uint32_t>(value));
-  else ok = write_linear(cpu, address, mode, value);
+  if (bytes == 2)
+    ok = write_linear(cpu, address, mode, static_cast<uint16_t>(value));
+  else if (bytes == 4)
+    ok = write_linear(cpu, address, mode, static_cast<uint32_t>(value));
+  else
+    ok = write_linear(cpu, address, mode, value);
   if (ok) sp = next;
   return ok;
 }

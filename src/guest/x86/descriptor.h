@@ -11,15 +11,24 @@ namespace panda::x86 {
 // Bits of a descriptor's second word, as in SegmentCache::flags.
 inline constexpr uint32_t kDescAccessed = 1u << 8, kDescWritable = 1u << 9, kDescReadable = 1u << 9,
                           kDescExpandDown = 1u << 10, kDescConforming = 1u << 10, kDescCode = 1u << 11,
-                          kDescSegment = 1u << 12, kDescPresent = 1u << 15, kDescLong = 1u << 21,
-                          kDescBig = 1u << 22, kDescGranular = 1u << 23, kDescTssBusy = 1u << 9;
+                          kDescSegment = 1u << 12, kDescPresent = 1u << 15, kDescLong = 1u << 21, kDescBig = 1u << 22,
+                          kDescGranular = 1u << 23, kDescTssBusy = 1u << 9;
 inline constexpr unsigned kDescDplShift = 13;
 inline constexpr uint32_t kDescFlagsMask = 0x00f0'ff00;
 
 // System descriptor types.
 enum SystemType : uint32_t {
-  kTypeTss16 = 1, kTypeLdt = 2, kTypeTss16Busy = 3, kTypeCallGate16 = 4, kTypeTaskGate = 5, kTypeIntGate16 = 6,
-  kTypeTrapGate16 = 7, kTypeTss32 = 9, kTypeTss32Busy = 11, kTypeCallGate32 = 12, kTypeIntGate32 = 14,
+  kTypeTss16 = 1,
+  kTypeLdt = 2,
+  kTypeTss16Busy = 3,
+  kTypeCallGate16 = 4,
+  kTypeTaskGate = 5,
+  kTypeIntGate16 = 6,
+  kTypeTrapGate16 = 7,
+  kTypeTss32 = 9,
+  kTypeTss32Busy = 11,
+  kTypeCallGate32 = 12,
+  kTypeIntGate32 = 14,
   kTypeTrapGate32 = 15,
 };
 
@@ -74,7 +83,8 @@ void drop_inaccessible_segments(Cpu cpu, unsigned new_cpl) noexcept;
 
 // The checks on a CS that a return (RETF, IRET) or task switch loads are in far_transfer.h. SS for
 // an inner stack: from a TSS (vector #TS) or from the return frame (#GP).
-bool fetch_stack_segment(Cpu cpu, uint16_t selector, unsigned new_cpl, Vector vector, unsigned ext, Descriptor& out) noexcept;
+bool fetch_stack_segment(Cpu cpu, uint16_t selector, unsigned new_cpl, Vector vector, unsigned ext,
+                         Descriptor& out) noexcept;
 
 // TSS stack pointers (SDM vol. 3, 7.2.1 and 7.7).
 bool read_inner_stack(Cpu cpu, unsigned level, unsigned ext, uint16_t& ss, uint32_t& esp) noexcept;
@@ -83,14 +93,14 @@ bool read_long_stack(Cpu cpu, unsigned slot, unsigned ext, uint64_t& rsp) noexce
 // A stack being pushed to or popped from; registers are set by the caller at the end.
 struct Stack {
   State* owner;
-  uint64_t base;    // of SS; 0 in 64-bit mode
+  uint64_t base;  // of SS; 0 in 64-bit mode
   uint64_t sp;
-  uint64_t mask;    // of SP: 0xffff, 0xffffffff or all
+  uint64_t mask;  // of SP: 0xffff, 0xffffffff or all
   MmuMode mode;
-  uint32_t limit = ~0u;            // of SS
+  uint32_t limit = ~0u;  // of SS
   uint32_t flags = kDescWritable;
-  unsigned ext = 0;                // of the #SS error code
-  uint16_t fault_selector = 0;     // named by #SS where a new stack is being set up
+  unsigned ext = 0;             // of the #SS error code
+  uint16_t fault_selector = 0;  // named by #SS where a new stack is being set up
 
   [[nodiscard]] static Stack current(Cpu cpu) noexcept;
   bool push(uint64_t value, unsigned bytes) noexcept;

@@ -17,7 +17,7 @@ struct Event {
   bool has_code = false;
   uint16_t code = 0;
   uint64_t return_eip = 0;
-  unsigned ext = 0;        // EXT bit of error codes of faults during delivery
+  unsigned ext = 0;  // EXT bit of error codes of faults during delivery
   bool debug_fault = false;
 };
 
@@ -131,8 +131,12 @@ bool deliver_long(Cpu cpu, const Event& e) {
   if (!is_canonical(target)) return raise(cpu, kGP, static_cast<uint16_t>(e.ext));
   if (!mark_accessed(cpu, gate.gate_selector(), cs)) return false;
 
-  Stack st{.owner = &cpu.s(), .base = 0, .sp = rsp & ~uint64_t{15}, .mask = ~uint64_t{0},
-           .mode = new_cpl == 3 ? kMmuUser : system_mode(cpu), .ext = e.ext};
+  Stack st{.owner = &cpu.s(),
+           .base = 0,
+           .sp = rsp & ~uint64_t{15},
+           .mask = ~uint64_t{0},
+           .mode = new_cpl == 3 ? kMmuUser : system_mode(cpu),
+           .ext = e.ext};
   if (!st.push(s.segs[R_SS].selector, 8) || !st.push(cpu.reg(R_ESP), 8) || !st.push(saved_eflags(cpu, e), 8) ||
       !st.push(s.segs[R_CS].selector, 8) || !st.push(e.return_eip, 8) || (e.has_code && !st.push(e.code, 8))) {
     return false;
@@ -170,8 +174,15 @@ bool deliver_gate(Cpu cpu, const Event& e, const Descriptor& gate) {
     if (!read_inner_stack(cpu, new_cpl, e.ext, ss_selector, esp)) return false;
     if (!fetch_stack_segment(cpu, ss_selector, new_cpl, kTS, e.ext, ss)) return false;
     if (!mark_accessed(cpu, ss_selector, ss)) return false;
-    st = {.owner = &cpu.s(), .base = ss.base(), .sp = esp, .mask = stack_mask(ss.hi), .mode = system_mode(cpu),
-          .limit = ss.limit(), .flags = ss.hi, .ext = e.ext, .fault_selector = ss_selector};
+    st = {.owner = &cpu.s(),
+          .base = ss.base(),
+          .sp = esp,
+          .mask = stack_mask(ss.hi),
+          .mode = system_mode(cpu),
+          .limit = ss.limit(),
+          .flags = ss.hi,
+          .ext = e.ext,
+          .fault_selector = ss_selector};
     if (vm) {
       for (const unsigned seg : {unsigned{R_GS}, unsigned{R_FS}, unsigned{R_DS}, unsigned{R_ES}}) {
         if (!st.push(s.segs[seg].selector, bytes)) return false;

@@ -49,7 +49,9 @@ bool check_system(Cpu cpu, uint16_t selector, const Descriptor& d) {
 }
 
 bool open_call_gate(Cpu cpu, uint16_t selector, const Descriptor& d, Gate& gate, Descriptor& cs) {
-  gate = {.descriptor = d, .selector = selector, .bytes = d.type() == kTypeCallGate32 ? 4u : 2u,
+  gate = {.descriptor = d,
+          .selector = selector,
+          .bytes = d.type() == kTypeCallGate32 ? 4u : 2u,
           .target = d.type() == kTypeCallGate32 ? d.gate_offset() : d.gate_offset() & 0xffff};
   if (long_mode(cpu.s())) {
     gate.bytes = 8;
@@ -88,8 +90,14 @@ bool call_through_gate(Cpu cpu, const Gate& gate, const Descriptor& cs, uint64_t
       if (!read_inner_stack(cpu, new_cpl, 0, ss_selector, esp)) return false;
       if (!fetch_stack_segment(cpu, ss_selector, new_cpl, kTS, 0, ss)) return false;
       if (!mark_accessed(cpu, ss_selector, ss)) return false;
-      st = {.owner = &cpu.s(), .base = ss.base(), .sp = esp, .mask = stack_mask(ss.hi), .mode = system_mode(cpu),
-            .limit = ss.limit(), .flags = ss.hi, .fault_selector = ss_selector};
+      st = {.owner = &cpu.s(),
+            .base = ss.base(),
+            .sp = esp,
+            .mask = stack_mask(ss.hi),
+            .mode = system_mode(cpu),
+            .limit = ss.limit(),
+            .flags = ss.hi,
+            .fault_selector = ss_selector};
     }
     if (!st.push(old_ss, gate.bytes) || !st.push(old_rsp, gate.bytes)) return false;
     const unsigned parameters = long_mode(s) ? 0 : gate.descriptor.hi & 0x1f;
@@ -102,8 +110,10 @@ bool call_through_gate(Cpu cpu, const Gate& gate, const Descriptor& cs, uint64_t
   }
   if (!st.push(s.segs[R_CS].selector, gate.bytes) || !st.push(next_eip, gate.bytes)) return false;
   if (new_cpl < cpl) {
-    if (long_mode(s)) set_segment(cpu, R_SS, ss_selector, 0, 0xffff'ffff, new_cpl << kDescDplShift);
-    else set_segment(cpu, R_SS, ss_selector, ss);
+    if (long_mode(s))
+      set_segment(cpu, R_SS, ss_selector, 0, 0xffff'ffff, new_cpl << kDescDplShift);
+    else
+      set_segment(cpu, R_SS, ss_selector, ss);
   }
   cpu.set_reg(R_ESP, st.merged(old_rsp));
   commit(cpu, target, new_cpl, cs, gate.target);

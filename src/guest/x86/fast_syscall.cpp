@@ -14,8 +14,7 @@ void set_flat(Cpu cpu, uint16_t cs, uint16_t ss, unsigned cpl, Code code) {
   const uint32_t common = kDescGranular | kDescPresent | cpl << kDescDplShift | kDescSegment | kDescAccessed;
   set_segment(cpu, R_CS, static_cast<uint16_t>((cs & 0xfffc) | cpl), 0, 0xffff'ffff,
               common | kDescCode | kDescReadable | (code == Code::Bits64 ? kDescLong : kDescBig));
-  set_segment(cpu, R_SS, static_cast<uint16_t>((ss & 0xfffc) | cpl), 0, 0xffff'ffff,
-              common | kDescWritable | kDescBig);
+  set_segment(cpu, R_SS, static_cast<uint16_t>((ss & 0xfffc) | cpl), 0, 0xffff'ffff, common | kDescWritable | kDescBig);
 }
 
 }  // namespace

@@ -16,10 +16,8 @@ struct Field {
   size_t element;  // of an array; else 0
 };
 
-#define FIELD(name) \
-  { #name, offsetof(State, name), sizeof(State::name), 0 }
-#define ARRAY(name) \
-  { #name, offsetof(State, name), sizeof(State::name), sizeof(State::name[0]) }
+#define FIELD(name) {#name, offsetof(State, name), sizeof(State::name), 0}
+#define ARRAY(name) {#name, offsetof(State, name), sizeof(State::name), sizeof(State::name[0])}
 constexpr Field kFields[] = {
     FIELD(eip),
     FIELD(cc_dst),

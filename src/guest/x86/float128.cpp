@@ -156,10 +156,18 @@ SineCosine sine_cosine_128(long double x) noexcept {
   cosine = 1 + cosine;
   SineCosine result{};
   switch (quadrant & 3) {
-    case 0: result = {sine, cosine}; break;
-    case 1: result = {cosine, -sine}; break;
-    case 2: result = {-sine, -cosine}; break;
-    default: result = {-cosine, sine}; break;
+    case 0:
+      result = {sine, cosine};
+      break;
+    case 1:
+      result = {cosine, -sine};
+      break;
+    case 2:
+      result = {-sine, -cosine};
+      break;
+    default:
+      result = {-cosine, sine};
+      break;
   }
   if (p.negative) result.sine = -result.sine;
   return result;
@@ -215,10 +223,17 @@ Rounded round_to_x87(Float128 v, unsigned rounding) noexcept {
   constexpr uint64_t kHalf = uint64_t{1} << 48;
   bool up = false;
   switch (rounding) {
-    case 0: up = rest > kHalf || (rest == kHalf && (kept & 1) != 0); break;
-    case 1: up = negative && rest != 0; break;
-    case 2: up = !negative && rest != 0; break;
-    default: break;
+    case 0:
+      up = rest > kHalf || (rest == kHalf && (kept & 1) != 0);
+      break;
+    case 1:
+      up = negative && rest != 0;
+      break;
+    case 2:
+      up = !negative && rest != 0;
+      break;
+    default:
+      break;
   }
   unsigned status = 0;
   if (rest != 0) {

@@ -38,8 +38,8 @@ struct SineCosine {
 [[gnu::noipa]] Float128 arctangent_128(long double y, long double x) noexcept;  // by quadrant; finite, not both zero
 [[gnu::noipa]] Float128 log2_times_128(long double x, long double y) noexcept;  // y * log2(x), x finite and > 0
 [[gnu::noipa]] Float128 log2_plus1_times_128(long double x, long double y) noexcept;  // y * log2(1 + x), x > -1
-[[gnu::noipa]] Float128 exp2_minus1_128(long double x) noexcept;                // |x| <= 1
-[[gnu::noipa]] Float128 pi_times_128(int quarters) noexcept;                    // quarters * pi / 4
+[[gnu::noipa]] Float128 exp2_minus1_128(long double x) noexcept;                      // |x| <= 1
+[[gnu::noipa]] Float128 pi_times_128(int quarters) noexcept;                          // quarters * pi / 4
 
 // Rounded to an x87 value by `rounding` (the RC field). status: PE, OE, UE as for masked exceptions, and C1.
 struct Rounded {

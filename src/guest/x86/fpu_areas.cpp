@@ -106,9 +106,7 @@ bool save_x87(Cpu cpu, Area& area, bool wide) {
   return true;
 }
 
-bool save_mxcsr(Cpu cpu, Area& area) {
-  return area.write(24, architectural_mxcsr(cpu) | uint64_t{kMxcsrMask} << 32);
-}
+bool save_mxcsr(Cpu cpu, Area& area) { return area.write(24, architectural_mxcsr(cpu) | uint64_t{kMxcsrMask} << 32); }
 
 bool save_vectors(Cpu cpu, Area& area, uint64_t offset, unsigned lane, unsigned count) {
   for (unsigned i = 0; i < count; ++i) {
@@ -174,7 +172,8 @@ void store_environment(void* state, uint64_t address, uint32_t form, uint64_t ne
   uint32_t words[7];
   pack_environment(e, form, words);
   for (unsigned i = 0; i < 7; ++i) {
-    const bool ok = (form & kAreaWide) ? area.write(4 * i, words[i]) : area.write(2 * i, static_cast<uint16_t>(words[i]));
+    const bool ok =
+        (form & kAreaWide) ? area.write(4 * i, words[i]) : area.write(2 * i, static_cast<uint16_t>(words[i]));
     if (!ok) return;
   }
   if (form & kAreaRegisters) {
@@ -279,8 +278,10 @@ void xrstor(void* state, uint64_t address, uint64_t form_and_mask, uint64_t next
   }
   const bool compact = header[1] >> 63 != 0;
   uint64_t reserved = header[0] & ~s.xcr0;
-  if (compact) reserved |= (header[1] & ~(uint64_t{1} << 63) & ~s.xcr0) | (header[0] & ~header[1]);
-  else reserved |= header[1];
+  if (compact)
+    reserved |= (header[1] & ~(uint64_t{1} << 63) & ~s.xcr0) | (header[0] & ~header[1]);
+  else
+    reserved |= header[1];
   for (unsigned i = 2; i < (compact ? 8u : 3u); ++i) reserved |= header[i];
   if (reserved != 0) return (void)raise(cpu, kGP, 0);
 

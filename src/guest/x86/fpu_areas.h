@@ -9,11 +9,11 @@
 
 namespace panda::x86 {
 
-inline constexpr uint32_t kAreaWide = 1;      // 32-bit layout (FSTENV); 64-bit FIP and FDP (FXSAVE)
-inline constexpr uint32_t kAreaReal = 2;      // real-address or virtual-8086 layout of FSTENV
-inline constexpr uint32_t kAreaRegisters = 4; // FSAVE and FRSTOR: ST(0) to ST(7) follow
-inline constexpr uint32_t kAreaXmm16 = 8;     // 64-bit code: XMM8 to XMM15 too
-inline constexpr uint32_t kAreaCompact = 16;  // XSAVEC
+inline constexpr uint32_t kAreaWide = 1;       // 32-bit layout (FSTENV); 64-bit FIP and FDP (FXSAVE)
+inline constexpr uint32_t kAreaReal = 2;       // real-address or virtual-8086 layout of FSTENV
+inline constexpr uint32_t kAreaRegisters = 4;  // FSAVE and FRSTOR: ST(0) to ST(7) follow
+inline constexpr uint32_t kAreaXmm16 = 8;      // 64-bit code: XMM8 to XMM15 too
+inline constexpr uint32_t kAreaCompact = 16;   // XSAVEC
 
 void store_environment(void* state, uint64_t address, uint32_t form, uint64_t next_pc) noexcept;
 void load_environment(void* state, uint64_t address, uint32_t form, uint64_t next_pc) noexcept;

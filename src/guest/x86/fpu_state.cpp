@@ -68,9 +68,12 @@ uint16_t fpu_full_tags(const State& s) noexcept {
     const floatx80& v = s.fpregs[i].d;
     const unsigned exponent = v.high & 0x7fffu;
     unsigned tag = 0;
-    if (s.fptags[i] != 0) tag = 3;
-    else if (exponent == 0 && v.low == 0) tag = 1;
-    else if (exponent == 0 || exponent == 0x7fff || v.low >> 63 == 0) tag = 2;
+    if (s.fptags[i] != 0)
+      tag = 3;
+    else if (exponent == 0 && v.low == 0)
+      tag = 1;
+    else if (exponent == 0 || exponent == 0x7fff || v.low >> 63 == 0)
+      tag = 2;
     tags |= tag << (2 * i);
   }
   return static_cast<uint16_t>(tags);

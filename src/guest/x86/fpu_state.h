@@ -71,10 +71,8 @@ void fpu_init(State& s) noexcept;  // FNINIT
 void fpu_reset(Cpu cpu) noexcept;  // power-on: x87, MMX, SSE, MXCSR and XCR0 (SDM vol. 3, table 10-1)
 [[nodiscard]] uint32_t architectural_mxcsr(const Cpu& cpu) noexcept;
 void set_mxcsr(Cpu cpu, uint32_t value) noexcept;  // does not touch hflags
-[[nodiscard]] inline uint16_t fpu_status(const State& s) {
-  return static_cast<uint16_t>(s.fpus | (s.fpstt & 7) << 11);
-}
-void set_fpu_status(State& s, uint16_t value) noexcept;  // TOP, and ES and B as the masks demand
+[[nodiscard]] inline uint16_t fpu_status(const State& s) { return static_cast<uint16_t>(s.fpus | (s.fpstt & 7) << 11); }
+void set_fpu_status(State& s, uint16_t value) noexcept;         // TOP, and ES and B as the masks demand
 [[nodiscard]] uint16_t fpu_full_tags(const State& s) noexcept;  // two bits a register, as FNSTENV stores them
 [[nodiscard]] uint8_t fpu_abridged_tags(const State& s) noexcept;
 void set_fpu_control(State& s, uint16_t value) noexcept;

@@ -31,7 +31,6 @@ bool names_mmx(const DecodedInsn& d) {
   });
 }
 
-
 }  // namespace
 
 X86Frontend::X86Frontend(bool is_64bit_target, uint32_t cpu_model) : layout_{is_64bit_target}, cpu_model_(cpu_model) {}
@@ -57,9 +56,7 @@ bool X86Frontend::translate(VcpuContext& cpu, uint64_t address, Access access, u
 // Alignment is demanded either by the AC flag or by the instruction itself (MOVAPS, CMPXCHG16B).
 void X86Frontend::misaligned(VcpuContext& cpu, uint64_t, Access) noexcept { raise(Cpu(cpu), kAC, uint16_t{0}); }
 
-void X86Frontend::misaligned_operand(VcpuContext& cpu, uint64_t, Access) noexcept {
-  raise(Cpu(cpu), kGP, uint16_t{0});
-}
+void X86Frontend::misaligned_operand(VcpuContext& cpu, uint64_t, Access) noexcept { raise(Cpu(cpu), kGP, uint16_t{0}); }
 
 // ---- translation
 
@@ -188,8 +185,10 @@ bool X86Frontend::addresses_stack(VcpuContext& cpu) {
   for (unsigned i = 0; i < d.insn.operand_count; i++) {
     const ZydisDecodedOperand& op = d.ops[i];
     if (op.type != ZYDIS_OPERAND_TYPE_MEMORY || op.mem.type == ZYDIS_MEMOP_TYPE_AGEN) continue;
-    if (op.mem.segment == ZYDIS_REGISTER_SS) stack = true;
-    else if (op.visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT) other = true;
+    if (op.mem.segment == ZYDIS_REGISTER_SS)
+      stack = true;
+    else if (op.visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT)
+      other = true;
   }
   // PUSH, POP and CALL of memory: either.
   constexpr uint64_t kNear = 16;
@@ -223,8 +222,7 @@ bool X86Frontend::after_exact(VcpuContext& cpu) {
 
 bool X86Frontend::wants_single_step(const VcpuContext& cpu) {
   const State& s = state_of(cpu);
-  return s.inhibit_irq != 0 || (s.eflags & kTF) != 0 ||
-         ((s.hflags & kModeCodeBreak) != 0 && (s.eflags & kRF) != 0);
+  return s.inhibit_irq != 0 || (s.eflags & kTF) != 0 || ((s.hflags & kModeCodeBreak) != 0 && (s.eflags & kRF) != 0);
 }
 
 bool X86Frontend::accepts_interrupt(const VcpuContext& cpu) {

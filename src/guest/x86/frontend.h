@@ -69,12 +69,12 @@ class X86Frontend final : public exec::Frontend {
   Decoder decoder_;
   RowTable rows_;
   FlagsKnown known_;
-  FlagsKnown known_before_;  // what was known as the last instruction ended its block
+  FlagsKnown known_before_;   // what was known as the last instruction ended its block
   bool shadow_open_ = false;  // the last instruction of the unit was STI
   X87Known x87_;
   X87Misses x87_misses_;
   const State* running_ = nullptr;  // whose state the next unit is made for (current_key)
-  uint64_t features_ = 0;  // bit per Feature
+  uint64_t features_ = 0;           // bit per Feature
   bool features_read_ = false;
 
   // The last instruction decoded: asked for its size first, translated next.

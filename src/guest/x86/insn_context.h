@@ -30,7 +30,7 @@ struct FlagsKnown {
   std::optional<uint32_t> cc_op;  // the constant in the cc_op slot
   Value a, b;                     // operands of the compare or subtraction that set them, if still valid SSA values
   Value result;
-  Value src, src2;                // what set_cc was given, at its width (kCcFlags: src are the bits)
+  Value src, src2;  // what set_cc was given, at its width (kCcFlags: src are the bits)
 };
 
 // A memory operand's place: linear address (I64), already truncated to the address size, with the
@@ -50,9 +50,9 @@ class InsnContext {
   const exec::InsnRequest& request;
   const Layout layout;
   FlagsKnown& known;
-  const uint64_t features;      // bit per Feature
-  X87Known* x87 = nullptr;      // null: x87 instructions are helper calls
-  unsigned stack_adjust = 0;    // added to ESP as a base register (POP to memory)
+  const uint64_t features;    // bit per Feature
+  X87Known* x87 = nullptr;    // null: x87 instructions are helper calls
+  unsigned stack_adjust = 0;  // added to ESP as a base register (POP to memory)
 
   // --- where and how
   [[nodiscard]] bool has(Feature f) const { return (features >> static_cast<unsigned>(f) & 1) != 0; }
@@ -65,12 +65,12 @@ class InsnContext {
   [[nodiscard]] uint64_t next_pc() const;  // of the next, truncated to the code size
   [[nodiscard]] Type operand_type() const { return ir::int_of_bytes(insn.operand_width / 8u); }
   [[nodiscard]] Type address_type() const { return ir::int_of_bytes(insn.address_width / 8u); }
-  [[nodiscard]] Type stack_type() const;   // I16, I32 or I64: width of SP as used by push and pop
+  [[nodiscard]] Type stack_type() const;  // I16, I32 or I64: width of SP as used by push and pop
   [[nodiscard]] Type type_of(const ZydisDecodedOperand& op) const { return ir::int_of_bytes(op.size / 8u); }
 
   // --- registers. A 32-bit write zero-extends in 64-bit mode; 8- and 16-bit writes keep the rest.
-  Value reg(unsigned number, Type type);               // R_EAX .. R_R15, low `type` part
-  Value reg_high(unsigned number);                     // AH, CH, DH, BH: bits 8-15 of 0..3
+  Value reg(unsigned number, Type type);  // R_EAX .. R_R15, low `type` part
+  Value reg_high(unsigned number);        // AH, CH, DH, BH: bits 8-15 of 0..3
   void set_reg(unsigned number, Value v);
   void set_reg_high(unsigned number, Value v);
   Value reg(ZydisRegister r);
@@ -99,8 +99,8 @@ class InsnContext {
   void write(const ZydisDecodedOperand& op, Value v);       // a register, or memory (stores at once)
 
   // --- the stack: address checks, then the new SP is returned for the caller to commit last
-  void push(Value v);            // stores, then sets SP
-  Value pop(Type type);          // loads, then sets SP
+  void push(Value v);    // stores, then sets SP
+  Value pop(Type type);  // loads, then sets SP
   Value stack_pointer();
   void push_at(Value sp, Value v);        // store only, at SS:sp (of stack_type()); no register changes
   Value load_stack(Value sp, Type type);  // load only
@@ -108,18 +108,18 @@ class InsnContext {
 
   // --- flags
   void set_cc(uint32_t op_base, Value dst, Value src = {}, Value src2 = {});  // width from dst's type
-  void set_cc_flags(Value eflags_bits);  // kCcFlags with an I32 of the six flags
+  void set_cc_flags(Value eflags_bits);                                       // kCcFlags with an I32 of the six flags
   void set_cc_sub(Value a, Value b, Value result);  // a - b; keeps the operands for fused compares
   void set_cc_add(Value a, Value b, Value result);
-  Value get_eflags_arith();              // I32: the six flags
-  Value condition(unsigned cc);          // I1; cc: the low nibble of Jcc/SETcc/CMOVcc
-  Value carry();                         // I1
+  Value get_eflags_arith();      // I32: the six flags
+  Value condition(unsigned cc);  // I1; cc: the low nibble of Jcc/SETcc/CMOVcc
+  Value carry();                 // I1
 
   // --- flow and faults
   void raise(Vector vector, std::optional<uint16_t> error_code = {});  // closes the block
   // A helper call: stays in the block, so that values remain valid.
   void raise_if(Value condition, Vector vector, std::optional<uint16_t> error_code = {});
-  void set_pc(uint64_t pc);                // writes the pc slot
+  void set_pc(uint64_t pc);  // writes the pc slot
   Value call(const ir::HelperDesc& helper, std::initializer_list<Value> args = {}) { return b.call(helper, args); }
   // After an instruction that changed the mode or what interrupts see: pc slot = next, back to the engine.
   exec::InsnEnd end_dispatch();

@@ -140,8 +140,19 @@ TEST(RotateThroughCarry, IsARotateOfOneBitMore) {
 TEST(Conditions, AgreeWithTheFlags) {
   using Condition = uint32_t (*)(void*, uint32_t, uint64_t, uint64_t, uint64_t) noexcept;
   const auto condition = reinterpret_cast<Condition>(const_cast<void*>(kHelperCondition.function));
-  const uint64_t boundaries[] = {0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0x7fff'ffff, 0x8000'0000, 0xffff'ffff,
-                                 0x7fff'ffff'ffff'ffff, 0x8000'0000'0000'0000, ~uint64_t{0}};
+  const uint64_t boundaries[] = {0,
+                                 1,
+                                 0x7f,
+                                 0x80,
+                                 0xff,
+                                 0x7fff,
+                                 0x8000,
+                                 0x7fff'ffff,
+                                 0x8000'0000,
+                                 0xffff'ffff,
+                                 0x7fff'ffff'ffff'ffff,
+                                 0x8000'0000'0000'0000,
+                                 ~uint64_t{0}};
   std::mt19937_64 random(6);
   const auto pick = [&] { return random() % 2 != 0 ? boundaries[random() % std::size(boundaries)] : random(); };
   for (uint32_t op = kCcAdd; op < kCcOpEnd; op++) {
@@ -149,7 +160,8 @@ TEST(Conditions, AgreeWithTheFlags) {
       const uint64_t dst = pick(), src = i % 8 == 0 ? dst : pick(), src2 = random() % 2;
       const uint32_t f = compute_flags(op, dst, src, src2);
       const bool less = ((f & kSF) != 0) != ((f & kOF_) != 0), zero = (f & kZF) != 0, carry = (f & kCF) != 0;
-      const bool want[] = {(f & kOF_) != 0, carry, zero, carry || zero, (f & kSF) != 0, (f & kPF_) != 0, less, less || zero};
+      const bool want[] = {(f & kOF_) != 0, carry,           zero, carry || zero,
+                           (f & kSF) != 0,  (f & kPF_) != 0, less, less || zero};
       for (uint32_t cc = 0; cc < 16; cc++) {
         ASSERT_EQ(condition(nullptr, op | cc << 16, dst, src, src2) != 0, want[cc >> 1] != ((cc & 1) != 0))
             << "operation " << op << ", condition " << cc << ", " << dst << ", " << src << ", " << src2;

@@ -12,8 +12,8 @@
 namespace panda::x86 {
 namespace {
 
-constexpr uint32_t kCr0Defined = kCr0Pe | kCr0Mp | kCr0Em | kCr0Ts | kCr0Et | kCr0Ne | kCr0Wp | kCr0Am | kCr0Nw |
-                                 kCr0Cd | kCr0Pg;
+constexpr uint32_t kCr0Defined =
+    kCr0Pe | kCr0Mp | kCr0Em | kCr0Ts | kCr0Et | kCr0Ne | kCr0Wp | kCr0Am | kCr0Nw | kCr0Cd | kCr0Pg;
 
 // CR4 bits that the CPU model has.
 uint32_t cr4_defined(const State& s) {
@@ -21,10 +21,9 @@ uint32_t cr4_defined(const State& s) {
   uint32_t v = kCr4Pce;
   v |= if_bit(kLeaf1Edx, 4, kCr4Tsd) | if_bit(kLeaf1Edx, 2, kCr4De) | if_bit(kLeaf1Edx, 3, kCr4Pse) |
        if_bit(kLeaf1Edx, 6, kCr4Pae) | if_bit(kLeaf1Edx, 13, kCr4Pge) | if_bit(kLeaf1Edx, 24, kCr4Osfxsr) |
-       if_bit(kLeaf1Edx, 25, kCr4Osxmmexcpt) | if_bit(kLeaf1Ecx, 26, kCr4Osxsave) |
-       if_bit(kLeaf7Ebx, 0, kCr4Fsgsbase) | if_bit(kLeaf7Ebx, 7, kCr4Smep) | if_bit(kLeaf7Ebx, 20, kCr4Smap) |
-       if_bit(kLeaf1Edx, 1, kCr4Vme | kCr4Pvi) | if_bit(kLeaf1Edx, 7, kCr4Mce) |
-       if_bit(kLeaf7Ecx, 2, kCr4Umip) | if_bit(kLeaf1Ecx, 17, kCr4Pcide);
+       if_bit(kLeaf1Edx, 25, kCr4Osxmmexcpt) | if_bit(kLeaf1Ecx, 26, kCr4Osxsave) | if_bit(kLeaf7Ebx, 0, kCr4Fsgsbase) |
+       if_bit(kLeaf7Ebx, 7, kCr4Smep) | if_bit(kLeaf7Ebx, 20, kCr4Smap) | if_bit(kLeaf1Edx, 1, kCr4Vme | kCr4Pvi) |
+       if_bit(kLeaf1Edx, 7, kCr4Mce) | if_bit(kLeaf7Ecx, 2, kCr4Umip) | if_bit(kLeaf1Ecx, 17, kCr4Pcide);
   return v;
 }
 
@@ -121,10 +120,15 @@ bool load_cr3(Cpu cpu, uint64_t value) noexcept {
 
 bool write_cr(Cpu cpu, unsigned n, uint64_t value) noexcept {
   switch (n) {
-    case 0: return write_cr0(cpu, value);
-    case 2: cpu.set_cr(2, value); return true;
-    case 3: return load_cr3(cpu, value);
-    case 4: return write_cr4(cpu, value);
+    case 0:
+      return write_cr0(cpu, value);
+    case 2:
+      cpu.set_cr(2, value);
+      return true;
+    case 3:
+      return load_cr3(cpu, value);
+    case 4:
+      return write_cr4(cpu, value);
     case 8: {
       Outside* outside = cpu.context().outside;
       if ((value & ~uint64_t{15}) != 0) return raise(cpu, kGP, uint16_t{0});
@@ -133,7 +137,8 @@ bool write_cr(Cpu cpu, unsigned n, uint64_t value) noexcept {
       }
       return true;
     }
-    default: return raise(cpu, kUD);
+    default:
+      return raise(cpu, kUD);
   }
 }
 

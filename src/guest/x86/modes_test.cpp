@@ -28,7 +28,7 @@ TEST_F(Modes, ControlRegisterFaults) {
   refused(4, 1u << 17);  // PCIDE
   refused(8, 16);
   long_mode_on();
-  refused(4, 0);                              // PAE in long mode
+  refused(4, 0);                                // PAE in long mode
   refused(0, cpu().cr(0) & ~uint64_t{kCr0Pg});  // from 64-bit code
   refused(3, uint64_t{1} << 50);
   EXPECT_FALSE(write_efer(cpu(), kEferNxe));  // LME with paging on
@@ -149,10 +149,14 @@ TEST_F(Modes, ControlBitsFollowTheFeatures) {
     uint64_t cr4;
     bool there;
   };
-  const Case kCases[] = {{"max", kCr4Pcide, true},          {"max,-pcid", kCr4Pcide, false},
-                         {"max", kCr4Umip, true},           {"max,-umip", kCr4Umip, false},
-                         {"max", kCr4Fsgsbase, true},       {"x86-64-v2", kCr4Fsgsbase, false},
-                         {"x86-64-v2,+umip", kCr4Umip, true}, {"x86-64-v2", kCr4Pcide, false}};
+  const Case kCases[] = {{"max", kCr4Pcide, true},
+                         {"max,-pcid", kCr4Pcide, false},
+                         {"max", kCr4Umip, true},
+                         {"max,-umip", kCr4Umip, false},
+                         {"max", kCr4Fsgsbase, true},
+                         {"x86-64-v2", kCr4Fsgsbase, false},
+                         {"x86-64-v2,+umip", kCr4Umip, true},
+                         {"x86-64-v2", kCr4Pcide, false}};
   for (const Case& c : kCases) {
     boot(true);
     long_mode_on();
@@ -183,7 +187,8 @@ TEST(CpuModels, ParseAndErrors) {
   EXPECT_FALSE(parse_cpu("max,", true));
   EXPECT_FALSE(parse_cpu("qemu32,+lm", false));
   EXPECT_FALSE(parse_cpu("qemu32,+pcid", false));
-  const auto more = parse_cpu("x86-64-v2,+aes,+pclmulqdq,+sha-ni,+rdrand,+rdseed,+rdpid,+invpcid,+clwb,+clflushopt", true);
+  const auto more =
+      parse_cpu("x86-64-v2,+aes,+pclmulqdq,+sha-ni,+rdrand,+rdseed,+rdpid,+invpcid,+clwb,+clflushopt", true);
   ASSERT_TRUE(more);
   State u{};
   u.is_64bit_target = 1;

@@ -171,17 +171,17 @@ bool set_misc_enable(MsrContext& m, uint64_t v) {
 constexpr Feature kLm = Feature::LongMode;
 constexpr Msr kMsrs[] = {
     {0x10, 0x10, get_tsc, set_tsc, Feature::Tsc},
-    {0x17, 0x17, constant<0>, nullptr},                          // PLATFORM_ID
+    {0x17, 0x17, constant<0>, nullptr},  // PLATFORM_ID
     {0x1b, 0x1b, get_apic_base, set_apic_base},
-    {0x8b, 0x8b, constant<uint64_t{1} << 32>, ignore},           // BIOS_SIGN_ID: microcode revision 1
-    {0xfe, 0xfe, constant<0x508>, nullptr},                      // MTRRCAP: 8 variable, fixed, WC
+    {0x8b, 0x8b, constant<uint64_t{1} << 32>, ignore},  // BIOS_SIGN_ID: microcode revision 1
+    {0xfe, 0xfe, constant<0x508>, nullptr},             // MTRRCAP: 8 variable, fixed, WC
     {0x174, 0x174, get<&State::sysenter_cs>, set_sysenter_cs, Feature::Sep},
     {0x175, 0x175, get<&State::sysenter_esp>, set_canonical<&State::sysenter_esp>, Feature::Sep},
     {0x176, 0x176, get<&State::sysenter_eip>, set_canonical<&State::sysenter_eip>, Feature::Sep},
-    {0x179, 0x179, constant<0>, nullptr},                        // MCG_CAP: no banks
-    {0x17a, 0x17a, constant<0>, only_zero},                      // MCG_STATUS
+    {0x179, 0x179, constant<0>, nullptr},    // MCG_CAP: no banks
+    {0x17a, 0x17a, constant<0>, only_zero},  // MCG_STATUS
     {0x1a0, 0x1a0, get<&State::misc_enable>, set_misc_enable},
-    {0x1d9, 0x1d9, constant<0>, only_zero},                      // DEBUGCTL
+    {0x1d9, 0x1d9, constant<0>, only_zero},  // DEBUGCTL
     {0x200, 0x20f, get_mtrr_variable, set_mtrr_variable},
     {0x250, 0x250, get_mtrr_fixed, set_mtrr_fixed},
     {0x258, 0x259, get_mtrr_fixed, set_mtrr_fixed},

@@ -14,7 +14,14 @@ namespace panda::x86 {
 namespace {
 
 enum Pte : uint64_t {
-  kPresent = 1, kWrite = 2, kUser = 4, kAccessedBit = 0x20, kDirtyBit = 0x40, kLarge = 0x80, kGlobalBit = 0x100, kNoExecute = uint64_t{1} << 63,
+  kPresent = 1,
+  kWrite = 2,
+  kUser = 4,
+  kAccessedBit = 0x20,
+  kDirtyBit = 0x40,
+  kLarge = 0x80,
+  kGlobalBit = 0x100,
+  kNoExecute = uint64_t{1} << 63,
 };
 enum PageError : uint16_t { kErrPresent = 1, kErrWrite = 2, kErrUser = 4, kErrReserved = 8, kErrFetch = 16 };
 
@@ -252,8 +259,10 @@ void enter_address_space(Cpu cpu) noexcept {
 void invalidate_page(Cpu cpu, uint64_t address) noexcept {
   const uint64_t* range = cpu.s().large_pages_ + large_page_slot(address) * 2;
   VcpuContext& c = cpu.context();
-  if (range[1] != 0 && address >= range[0] && address <= range[1]) flush_translations(cpu);
-  else if (c.memory != nullptr) c.memory->flush_tlb_page(c, address);
+  if (range[1] != 0 && address >= range[0] && address <= range[1])
+    flush_translations(cpu);
+  else if (c.memory != nullptr)
+    c.memory->flush_tlb_page(c, address);
 }
 
 // A load of CR3 drops all translations that are not global, as a processor may at any time, or keeps only

@@ -19,9 +19,9 @@ class Paging : public SystemTest {
 TEST_F(Paging, Legacy32BitPermissionsAndBits) {
   flat32();
   put<uint32_t>(0x100000, 0x101000 | 7);
-  put<uint32_t>(0x101000 + 4 * 4, 0x5000 | 5);   // 0x4000: user, read-only
-  put<uint32_t>(0x101000 + 5 * 4, 0x6000 | 3);   // 0x5000: supervisor, writable
-  put<uint32_t>(0x100004, 0x00400000 | 0x83);    // 4 MiB at 0x400000
+  put<uint32_t>(0x101000 + 4 * 4, 0x5000 | 5);  // 0x4000: user, read-only
+  put<uint32_t>(0x101000 + 5 * 4, 0x6000 | 3);  // 0x5000: supervisor, writable
+  put<uint32_t>(0x100004, 0x00400000 | 0x83);   // 4 MiB at 0x400000
   ASSERT_TRUE(write_cr(cpu(), 4, kCr4Pse));
   ASSERT_TRUE(write_cr(cpu(), 3, 0x100000));
   put<uint32_t>(0x101000, 3);

@@ -16,9 +16,9 @@ TEST_F(Segments, RealModeKeepsLimit) {
 
 TEST_F(Segments, ProtectedModeChecks) {
   flat32();
-  put_descriptor(kGdt, 9, 0x123456, 0xfffff, 0x00c0'9000);   // read-only data, ring 0
-  put_descriptor(kGdt, 10, 0, 0xfffff, 0x00c0'1200);         // not present
-  put_descriptor(kGdt, 11, 0, 0xfffff, 0x00c0'9800);         // execute-only code
+  put_descriptor(kGdt, 9, 0x123456, 0xfffff, 0x00c0'9000);  // read-only data, ring 0
+  put_descriptor(kGdt, 10, 0, 0xfffff, 0x00c0'1200);        // not present
+  put_descriptor(kGdt, 11, 0, 0xfffff, 0x00c0'9800);        // execute-only code
   const auto refused = [this](unsigned seg, uint16_t selector, int vector) {
     EXPECT_FALSE(load_segment(cpu(), seg, selector));
     const Fault f = take_fault();
@@ -35,8 +35,8 @@ TEST_F(Segments, ProtectedModeChecks) {
   refused(R_SS, 10 * 8, kSS);
   refused(R_DS, 11 * 8, kGP);
   refused(R_SS, kData3, kGP);
-  refused(R_DS, 0x80, kGP);   // beyond the GDT
-  refused(R_DS, 0x0c, kGP);   // no LDT
+  refused(R_DS, 0x80, kGP);  // beyond the GDT
+  refused(R_DS, 0x0c, kGP);  // no LDT
   refused(R_SS, 0, kGP);
   ASSERT_TRUE(load_segment(cpu(), R_ES, 3));
   EXPECT_EQ(s().segs[R_ES].flags, 0u);
@@ -100,14 +100,14 @@ TEST_F(Segments, TaskSwitchAndReturn) {
   flat32();
   constexpr uint64_t kNew = 0x3800;
   put_descriptor(kGdt, 9, kNew, 0x67, 0x0000'8900);
-  put<uint32_t>(kNew + 0x20, 0x4444);       // EIP
-  put<uint32_t>(kNew + 0x24, 0x202);        // EFLAGS
-  put<uint32_t>(kNew + 0x28, 0xcafe);       // EAX
-  put<uint32_t>(kNew + 0x38, 0x7800);       // ESP
-  put<uint32_t>(kNew + 0x48, kData0);       // ES
-  put<uint32_t>(kNew + 0x4c, kCode0);       // CS
-  put<uint32_t>(kNew + 0x50, kData0);       // SS
-  put<uint32_t>(kNew + 0x54, kData0);       // DS
+  put<uint32_t>(kNew + 0x20, 0x4444);  // EIP
+  put<uint32_t>(kNew + 0x24, 0x202);   // EFLAGS
+  put<uint32_t>(kNew + 0x28, 0xcafe);  // EAX
+  put<uint32_t>(kNew + 0x38, 0x7800);  // ESP
+  put<uint32_t>(kNew + 0x48, kData0);  // ES
+  put<uint32_t>(kNew + 0x4c, kCode0);  // CS
+  put<uint32_t>(kNew + 0x50, kData0);  // SS
+  put<uint32_t>(kNew + 0x54, kData0);  // DS
   cpu().set_reg(R_EAX, 0x1111);
   EXPECT_FALSE(far_call(cpu(), 9 * 8, 0, 4, 0x4007));
   EXPECT_EQ(context_->exit_request, static_cast<uint32_t>(ExitRequest::Restart)) << "asks for an exact unit";
@@ -241,13 +241,13 @@ TEST_F(Tasks, BadSegmentsOfTheNewTask) {
     uint16_t selector;
     int vector, code;
   };
-  for (const Case& c : {Case{kCs, 0, kTS, 0}, Case{kCs, kData0, kTS, kData0}, Case{kCs, kCode0 | 3, kTS, kCode0},
-                        Case{kCs, 10 * 8, kNP, 10 * 8}, Case{kCs, 0x7f8, kTS, 0x7f8}, Case{kSs, 0, kTS, 0},
-                        Case{kSs, kCode0, kTS, kCode0}, Case{kSs, 13 * 8, kTS, 13 * 8},
-                        Case{kSs, kData0 | 1, kTS, kData0}, Case{kSs, 11 * 8, kSS, 11 * 8},
-                        Case{kDs, kTssSel, kTS, kTssSel}, Case{kDs, 12 * 8, kTS, 12 * 8},
-                        Case{kDs, kData0 | 1, kTS, kData0}, Case{kDs, 11 * 8, kNP, 11 * 8},
-                        Case{kLdt, kData0, kTS, kData0}, Case{kLdt, kData0 | 4, kTS, kData0 | 4}}) {
+  for (const Case& c :
+       {Case{kCs, 0, kTS, 0}, Case{kCs, kData0, kTS, kData0}, Case{kCs, kCode0 | 3, kTS, kCode0},
+        Case{kCs, 10 * 8, kNP, 10 * 8}, Case{kCs, 0x7f8, kTS, 0x7f8}, Case{kSs, 0, kTS, 0},
+        Case{kSs, kCode0, kTS, kCode0}, Case{kSs, 13 * 8, kTS, 13 * 8}, Case{kSs, kData0 | 1, kTS, kData0},
+        Case{kSs, 11 * 8, kSS, 11 * 8}, Case{kDs, kTssSel, kTS, kTssSel}, Case{kDs, 12 * 8, kTS, 12 * 8},
+        Case{kDs, kData0 | 1, kTS, kData0}, Case{kDs, 11 * 8, kNP, 11 * 8}, Case{kLdt, kData0, kTS, kData0},
+        Case{kLdt, kData0 | 4, kTS, kData0 | 4}}) {
     Tasks::SetUp();
     put_descriptor(kGdt, 10, 0, 0xffff, 0x0040'1b00);  // code, not present
     put_descriptor(kGdt, 11, 0, 0xffff, 0x0040'1300);  // data, not present
@@ -304,7 +304,8 @@ TEST_F(Tasks, ExceptionsThroughATaskGatePushTheirCode) {
 TEST_F(Tasks, SixteenBitTss) {
   constexpr uint64_t kOld = 0x3a00;
   put_descriptor(kGdt, 10, kOld, 0x2b, 0x0000'8100);
-  const uint16_t image[] = {0, 0, 0, 0, 0, 0, 0, 0x4444, 2, 1, 2, 3, 4, 0x7800, 6, 7, 8, kData0, kCode0, kData0, kData0, 0};
+  const uint16_t image[] = {0, 0, 0,      0, 0, 0, 0,      0x4444, 2,      1,      2,
+                            3, 4, 0x7800, 6, 7, 8, kData0, kCode0, kData0, kData0, 0};
   memory_->write(GuestPhysAddr(kOld), image, sizeof image);
   cpu().set_reg(R_EDI, 0xabcd'1234);
   ASSERT_TRUE(far_call(cpu(), 10 * 8, 0, 4, 0x4007));

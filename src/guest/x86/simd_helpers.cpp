@@ -131,15 +131,14 @@ const ir::HelperDesc kRcpPair = pure("sse_rcp_pair", &rcp_pair, Type::I64);
 const ir::HelperDesc kRsqrt = pure("sse_rsqrt", &rsqrt, Type::I32);
 const ir::HelperDesc kRsqrtPair = pure("sse_rsqrt_pair", &rsqrt_pair, Type::I64);
 
-const ir::HelperDesc kSseExceptionsBegin{
-    .name = "sse_exceptions_begin",
-    .function = reinterpret_cast<const void*>(&exceptions_begin),
-    .result = Type::Void,
-    .params = {},
-    .reads = {offsetof(State, mxcsr), offsetof(State, mxcsr) + 4},
-    .writes = {offsetof(State, mxcsr), offsetof(State, mxcsr) + 4},
-    .may_exit = false,
-    .uses_fp = true};
+const ir::HelperDesc kSseExceptionsBegin{.name = "sse_exceptions_begin",
+                                         .function = reinterpret_cast<const void*>(&exceptions_begin),
+                                         .result = Type::Void,
+                                         .params = {},
+                                         .reads = {offsetof(State, mxcsr), offsetof(State, mxcsr) + 4},
+                                         .writes = {offsetof(State, mxcsr), offsetof(State, mxcsr) + 4},
+                                         .may_exit = false,
+                                         .uses_fp = true};
 const ir::HelperDesc kSseTinyResult{.name = "sse_tiny_result",
                                     .function = reinterpret_cast<const void*>(&tiny_result),
                                     .result = Type::Void,

@@ -13,7 +13,7 @@ namespace panda::x86 {
 // every host. Denormals count as zeros, denormal results become zeros, no flag is raised.
 [[nodiscard]] uint32_t approximate_reciprocal(uint32_t bits) noexcept;       // RCPSS
 [[nodiscard]] uint32_t approximate_reciprocal_root(uint32_t bits) noexcept;  // RSQRTSS
-extern const ir::HelperDesc kRcp, kRcpPair, kRsqrt, kRsqrtPair;  // I32 to I32; I64 to I64: two lanes
+extern const ir::HelperDesc kRcp, kRcpPair, kRsqrt, kRsqrtPair;              // I32 to I32; I64 to I64: two lanes
 
 // --- PCMPxSTRx (simd_strings.cpp). control: immediate | XMM number of the first operand << 8 | mask
 // form << 17. The second operand's value is given, since it may be memory. Result: ECX in bits 0-31,

@@ -70,10 +70,9 @@ template <int imm>
   if (explicit_length) {
     mask = _mm_cmpestrm(o.a, o.length_a, o.b, o.length_b, imm);
     r.index = static_cast<uint32_t>(_mm_cmpestri(o.a, o.length_a, o.b, o.length_b, imm));
-    r.eflags = eflags(_mm_cmpestrc(o.a, o.length_a, o.b, o.length_b, imm),
-                      _mm_cmpestrz(o.a, o.length_a, o.b, o.length_b, imm),
-                      _mm_cmpestrs(o.a, o.length_a, o.b, o.length_b, imm),
-                      _mm_cmpestro(o.a, o.length_a, o.b, o.length_b, imm));
+    r.eflags = eflags(
+        _mm_cmpestrc(o.a, o.length_a, o.b, o.length_b, imm), _mm_cmpestrz(o.a, o.length_a, o.b, o.length_b, imm),
+        _mm_cmpestrs(o.a, o.length_a, o.b, o.length_b, imm), _mm_cmpestro(o.a, o.length_a, o.b, o.length_b, imm));
   } else {
     mask = _mm_cmpistrm(o.a, o.b, imm);
     r.index = static_cast<uint32_t>(_mm_cmpistri(o.a, o.b, imm));

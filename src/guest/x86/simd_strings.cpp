@@ -73,9 +73,12 @@ StringCompare compare_strings(const uint8_t* a, int length_a, const uint8_t* b, 
 
   StringCompare r;
   r.eflags = (bits != 0 ? kCF : 0u) | (lb < n ? kZF : 0u) | (la < n ? kSF : 0u) | ((bits & 1) ? kOF_ : 0u);
-  if (bits == 0) r.index = n;
-  else if (control & 0x40) r.index = static_cast<uint32_t>(31 - std::countl_zero(bits));
-  else r.index = static_cast<uint32_t>(std::countr_zero(bits));
+  if (bits == 0)
+    r.index = n;
+  else if (control & 0x40)
+    r.index = static_cast<uint32_t>(31 - std::countl_zero(bits));
+  else
+    r.index = static_cast<uint32_t>(std::countr_zero(bits));
   if ((control & 0x40) == 0) {
     r.low = bits;
     return r;

@@ -39,8 +39,8 @@ class RepeatedString {
     uint64_t allowed = 1 + static_cast<uint64_t>(std::max<int64_t>(context.budget, 0));
     if (op_.one_only) allowed = 1;
     uint64_t done = 0;
-    bool stopped = false;  // the repeat condition failed: complete
-    bool left = false;     // a fault, or an exact unit is needed
+    bool stopped = false;                               // the repeat condition failed: complete
+    bool left = false;                                  // a fault, or an exact unit is needed
     const bool reported = context.accesses != nullptr;  // registers and count are right at each access
     const uint64_t first = cpu_.s().rr_guest_instr_count;
     while (done < std::min(remaining, allowed) && !stopped) {

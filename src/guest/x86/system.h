@@ -15,11 +15,11 @@ namespace panda::x86 {
 // State::exception_flags_.
 enum ExceptionFlags : uint32_t {
   kExceptionHasCode = 1,
-  kExceptionSoftware = 2,    // INT n, INT3, INTO: saves exception_next_eip, checks the gate's DPL
-  kExceptionPrivileged = 4,  // INT1: saves exception_next_eip, no DPL check
+  kExceptionSoftware = 2,       // INT n, INT3, INTO: saves exception_next_eip, checks the gate's DPL
+  kExceptionPrivileged = 4,     // INT1: saves exception_next_eip, no DPL check
   kExceptionNonCanonical = 16,  // a data access; #SS where it was by the stack segment (frontend.cpp)
-  kExceptionDebugFault = 32,  // #DB that is a fault and saves RF set: DR7.GD
-  kExceptionNewTask = 8,     // met after a task switch: exception_next_eip is where the new task stands
+  kExceptionDebugFault = 32,    // #DB that is a fault and saves RF set: DR7.GD
+  kExceptionNewTask = 8,        // met after a task switch: exception_next_eip is where the new task stands
 };
 // Makes `vector` pending and asks to leave the unit. Always returns false: `return raise(...)`.
 bool raise(Cpu cpu, Vector vector, std::optional<uint16_t> error_code = {}) noexcept;
@@ -44,12 +44,10 @@ void reset(Cpu cpu) noexcept;  // power-on state (SDM vol. 3, table 10-1)
 
 // CR0 and CR4 bits.
 inline constexpr uint32_t kCr0Pe = 1, kCr0Mp = 2, kCr0Em = 4, kCr0Ts = 8, kCr0Et = 0x10, kCr0Ne = 0x20,
-                          kCr0Wp = 1u << 16, kCr0Am = 1u << 18, kCr0Nw = 1u << 29, kCr0Cd = 1u << 30,
-                          kCr0Pg = 1u << 31;
+                          kCr0Wp = 1u << 16, kCr0Am = 1u << 18, kCr0Nw = 1u << 29, kCr0Cd = 1u << 30, kCr0Pg = 1u << 31;
 inline constexpr uint32_t kCr4Vme = 1, kCr4Pvi = 2, kCr4Tsd = 4, kCr4De = 8, kCr4Pse = 0x10, kCr4Pae = 0x20,
-                          kCr4Mce = 0x40, kCr4Pge = 0x80, kCr4Pce = 0x100, kCr4Osfxsr = 0x200,
-                          kCr4Osxmmexcpt = 0x400, kCr4Umip = 0x800, kCr4Fsgsbase = 1u << 16, kCr4Pcide = 1u << 17,
-                          kCr4Osxsave = 1u << 18,
+                          kCr4Mce = 0x40, kCr4Pge = 0x80, kCr4Pce = 0x100, kCr4Osfxsr = 0x200, kCr4Osxmmexcpt = 0x400,
+                          kCr4Umip = 0x800, kCr4Fsgsbase = 1u << 16, kCr4Pcide = 1u << 17, kCr4Osxsave = 1u << 18,
                           kCr4Smep = 1u << 20, kCr4Smap = 1u << 21;
 inline constexpr uint64_t kEferSce = 1, kEferLme = 1 << 8, kEferLma = 1 << 10, kEferNxe = 1 << 11;
 bool write_efer(Cpu cpu, uint64_t value) noexcept;

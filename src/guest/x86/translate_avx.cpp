@@ -13,8 +13,7 @@ namespace {
 struct SameForm {
   ZydisMnemonic vex, sse;
 };
-#define SAME(name) \
-  { ZYDIS_MNEMONIC_V##name, ZYDIS_MNEMONIC_##name }
+#define SAME(name) {ZYDIS_MNEMONIC_V##name, ZYDIS_MNEMONIC_##name}
 constexpr SameForm kSameForms[] = {
     SAME(COMISS),    SAME(COMISD),    SAME(UCOMISS),   SAME(UCOMISD),    SAME(CVTSS2SI),   SAME(CVTTSS2SI),
     SAME(CVTSD2SI),  SAME(CVTTSD2SI), SAME(MOVD),      SAME(MOVQ),       SAME(PEXTRB),     SAME(PEXTRW),
@@ -64,8 +63,10 @@ void store_wide(InsnContext& x, const ZydisDecodedOperand& op, Wide v, unsigned 
   const Memory m = x.address(op, wide ? 32 : 16, true);
   // Aligned, the halves lie on one page: where the first can be stored the second can.
   if (wide && align != 32) x.call(kAvxProbeStore, {m.linear, x.b.i32(32)});
-  if (wide) x.store(m, v.low, behind(x, m, 16), v.high, align);
-  else x.store(m, v.low, align);
+  if (wide)
+    x.store(m, v.low, behind(x, m, 16), v.high, align);
+  else
+    x.store(m, v.low, align);
 }
 
 Value read_part(InsnContext& x, const ZydisDecodedOperand& op, unsigned bytes) {

@@ -66,8 +66,7 @@ InsnEnd from_int(InsnContext& x) {
   return InsnEnd::Next;
 }
 
-#define ROW(mnemonic, ...) \
-  { ZYDIS_MNEMONIC_##mnemonic, __VA_ARGS__, Feature::Avx }
+#define ROW(mnemonic, ...) {ZYDIS_MNEMONIC_##mnemonic, __VA_ARGS__, Feature::Avx}
 constexpr Row kRows[] = {
     ROW(VCVTDQ2PS, &same_width<Op::vcvt_s32_f32>),
     ROW(VCVTPS2DQ, &same_width<Op::vcvt_f32_s32>),

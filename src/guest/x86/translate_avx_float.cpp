@@ -184,8 +184,7 @@ InsnEnd approximate_packed(InsnContext& x) {
   return InsnEnd::Next;
 }
 
-#define ROW(mnemonic, ...) \
-  { ZYDIS_MNEMONIC_##mnemonic, __VA_ARGS__, Feature::Avx }
+#define ROW(mnemonic, ...) {ZYDIS_MNEMONIC_##mnemonic, __VA_ARGS__, Feature::Avx}
 #define ARITHMETIC(name, scalar_op, ps_op, pd_op)                                                           \
   ROW(V##name##SS, &scalar<Op::scalar_op, Type::F32>), ROW(V##name##SD, &scalar<Op::scalar_op, Type::F64>), \
       ROW(V##name##PS, &packed<Op::ps_op>), ROW(V##name##PD, &packed<Op::pd_op>)

@@ -109,8 +109,7 @@ InsnEnd test(InsnContext& x) {
 }
 constexpr uint64_t kSigns32 = 0x8000'0000'8000'0000, kSigns64 = 0x8000'0000'0000'0000;
 
-#define ROW(mnemonic, ...) \
-  { ZYDIS_MNEMONIC_##mnemonic, __VA_ARGS__, Feature::Avx }
+#define ROW(mnemonic, ...) {ZYDIS_MNEMONIC_##mnemonic, __VA_ARGS__, Feature::Avx}
 // clang-format off
 constexpr Row kRows[] = {
     ROW(VPADDB, &v3<Op::vadd_i8>), ROW(VPADDW, &v3<Op::vadd_i16>), ROW(VPADDD, &v3<Op::vadd_i32>),

@@ -132,8 +132,7 @@ InsnEnd move_mask(InsnContext& x) {
   return InsnEnd::Next;
 }
 
-#define ROW(mnemonic, ...) \
-  { ZYDIS_MNEMONIC_##mnemonic, __VA_ARGS__, Feature::Avx }
+#define ROW(mnemonic, ...) {ZYDIS_MNEMONIC_##mnemonic, __VA_ARGS__, Feature::Avx}
 constexpr Row kRows[] = {
     ROW(VPSHUFD, &shuffle1<Op::vpshufd>),
     ROW(VPSHUFLW, &shuffle1<Op::vpshuflw>),

@@ -59,8 +59,7 @@ InsnEnd gather(InsnContext& x) {
   return InsnEnd::Next;
 }
 
-#define ROW(mnemonic, ...) \
-  { ZYDIS_MNEMONIC_##mnemonic, __VA_ARGS__, Feature::Avx }
+#define ROW(mnemonic, ...) {ZYDIS_MNEMONIC_##mnemonic, __VA_ARGS__, Feature::Avx}
 constexpr Row kRows[] = {
     ROW(VMASKMOVPS, &masked_move<4>),
     ROW(VMASKMOVPD, &masked_move<8>),

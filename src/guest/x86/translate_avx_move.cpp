@@ -85,8 +85,7 @@ InsnEnd zero_registers(InsnContext& x) {
   return InsnEnd::Next;
 }
 
-#define ROW(mnemonic, ...) \
-  { ZYDIS_MNEMONIC_##mnemonic, __VA_ARGS__, Feature::Avx }
+#define ROW(mnemonic, ...) {ZYDIS_MNEMONIC_##mnemonic, __VA_ARGS__, Feature::Avx}
 constexpr Row kRows[] = {
     ROW(VMOVAPS, &move_whole<true>),
     ROW(VMOVAPD, &move_whole<true>),

@@ -84,8 +84,7 @@ InsnEnd broadcast(InsnContext& x) {
   return InsnEnd::Next;
 }
 
-#define ROW(mnemonic, ...) \
-  { ZYDIS_MNEMONIC_##mnemonic, __VA_ARGS__, Feature::Avx }
+#define ROW(mnemonic, ...) {ZYDIS_MNEMONIC_##mnemonic, __VA_ARGS__, Feature::Avx}
 constexpr Row kRows[] = {
     ROW(VPERM2F128, &permute_halves),
     ROW(VPERM2I128, &permute_halves),

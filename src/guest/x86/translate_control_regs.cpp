@@ -92,8 +92,7 @@ void cpuid_helper(void* state) noexcept {
   Cpu cpu(state);
   VcpuContext& c = cpu.context();
   if (c.observer != nullptr && c.observer->hypercall(c)) return;
-  const CpuidResult r =
-      cpuid(cpu.s(), static_cast<uint32_t>(cpu.reg(R_EAX)), static_cast<uint32_t>(cpu.reg(R_ECX)));
+  const CpuidResult r = cpuid(cpu.s(), static_cast<uint32_t>(cpu.reg(R_EAX)), static_cast<uint32_t>(cpu.reg(R_ECX)));
   cpu.set_reg(R_EAX, r.eax);
   cpu.set_reg(R_EBX, r.ebx);
   cpu.set_reg(R_ECX, r.ecx);
@@ -219,7 +218,8 @@ InsnEnd invlpg(InsnContext& x) {
   Value linear = x.b.zext(Type::I64, x.effective_address(x.ops[0]));
   // No limit or type check: only the base is added.
   if (!x.is64() || seg == R_FS || seg == R_GS) {
-    const auto at = static_cast<uint32_t>(offsetof(State, segs) + seg * sizeof(SegmentCache) + offsetof(SegmentCache, base));
+    const auto at =
+        static_cast<uint32_t>(offsetof(State, segs) + seg * sizeof(SegmentCache) + offsetof(SegmentCache, base));
     linear = x.b.add(linear, x.b.zext(Type::I64, x.word(at)));
     if (!x.is64()) linear = x.b.and_(linear, x.b.i64(0xffff'ffff));
   }

@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "guest/x86/simd_helpers.h"
-#include "guest/x86/x87_inline.h"
 #include "guest/x86/x87_helpers.h"
+#include "guest/x86/x87_inline.h"
 
 namespace panda::x86 {
 namespace {

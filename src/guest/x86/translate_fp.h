@@ -38,9 +38,7 @@ struct FixedString {
 }
 // The upper half of a YMM register is a slot of its own.
 [[nodiscard]] constexpr uint32_t ymm_high_offset(unsigned n) { return xmm_offset(n) + 16; }
-[[nodiscard]] inline bool is_vex(const InsnContext& x) {
-  return x.insn.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
-}
+[[nodiscard]] inline bool is_vex(const InsnContext& x) { return x.insn.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX; }
 [[nodiscard]] bool is_xmm(const ZydisDecodedOperand& op);
 [[nodiscard]] bool is_mmx(const ZydisDecodedOperand& op);
 [[nodiscard]] inline bool is_memory(const ZydisDecodedOperand& op) { return op.type == ZYDIS_OPERAND_TYPE_MEMORY; }
@@ -72,7 +70,7 @@ void write_gpr(InsnContext& x, const ZydisDecodedOperand& op, Value v32);
 class SseExceptionScope {
  public:
   explicit SseExceptionScope(InsnContext& x);
-  void check();  // after the operations, before the first set
+  void check();                             // after the operations, before the first set
   void note_tiny(Value result, Type lane);  // before check(), for each part of a result that may underflow
   // The same for one whose result may underflow: lanes of F32 or F64, in a V128 or alone.
   void check(Value result, Type lane);

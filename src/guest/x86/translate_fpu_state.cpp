@@ -91,8 +91,10 @@ Value status_word(InsnContext& x) {
 InsnEnd translate_fnstsw(InsnContext& x) {
   if (!x87_ready(x)) return InsnEnd::Closed;
   const Value v = status_word(x);
-  if (is_memory(x.ops[0])) x.store(x.address(x.ops[0], 2, true), v);
-  else x.set_reg(ZYDIS_REGISTER_AX, v);
+  if (is_memory(x.ops[0]))
+    x.store(x.address(x.ops[0], 2, true), v);
+  else
+    x.set_reg(ZYDIS_REGISTER_AX, v);
   return InsnEnd::Next;
 }
 
@@ -135,7 +137,8 @@ InsnEnd environment(InsnContext& x) {
 
 // --- FXSAVE and XSAVE
 uint32_t area_form(const InsnContext& x) {
-  return (x.is64() ? kAreaXmm16 : 0u) | ((x.insn.attributes & ZYDIS_ATTRIB_HAS_REX) && x.insn.raw.rex.W ? kAreaWide : 0u);
+  return (x.is64() ? kAreaXmm16 : 0u) |
+         ((x.insn.attributes & ZYDIS_ATTRIB_HAS_REX) && x.insn.raw.rex.W ? kAreaWide : 0u);
 }
 
 InsnEnd translate_fxsave(InsnContext& x) {

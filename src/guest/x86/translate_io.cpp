@@ -25,7 +25,10 @@ void out_helper(void* state, uint32_t port, uint32_t size, uint64_t value) noexc
   Cpu cpu(state);
   if (!check_port(cpu, static_cast<uint16_t>(port), size)) return;
   note_port_access(cpu, static_cast<uint16_t>(port), size);
-  cpu.context().outside->port_write(static_cast<uint16_t>(port), size, value & (size == 4 ? 0xffff'ffff : size == 2 ? 0xffff : 0xff));
+  cpu.context().outside->port_write(static_cast<uint16_t>(port), size,
+                                    value & (size == 4   ? 0xffff'ffff
+                                             : size == 2 ? 0xffff
+                                                         : 0xff));
 }
 
 // How a string instruction was encoded, in one argument.
@@ -33,11 +36,9 @@ struct StringForm {
   unsigned size;           // of an element
   unsigned address_bytes;  // 2, 4 or 8
   bool rep;
-  unsigned segment;        // OUTS' source
+  unsigned segment;  // OUTS' source
 
-  [[nodiscard]] uint32_t pack() const {
-    return size | address_bytes << 4 | (rep ? 1u << 8 : 0) | segment << 9;
-  }
+  [[nodiscard]] uint32_t pack() const { return size | address_bytes << 4 | (rep ? 1u << 8 : 0) | segment << 9; }
   [[nodiscard]] static StringForm unpack(uint32_t v) { return {v & 15, v >> 4 & 15, (v & 1u << 8) != 0, v >> 9}; }
   [[nodiscard]] uint64_t mask() const {
     return address_bytes == 8 ? ~uint64_t{0} : (uint64_t{1} << address_bytes * 8) - 1;
@@ -171,8 +172,8 @@ InsnEnd outs(InsnContext& x) {
 }
 
 const Row kRows[] = {
-    {ZYDIS_MNEMONIC_IN, in},        {ZYDIS_MNEMONIC_OUT, out},       {ZYDIS_MNEMONIC_INSB, ins<1>},
-    {ZYDIS_MNEMONIC_INSW, ins<2>},  {ZYDIS_MNEMONIC_INSD, ins<4>},   {ZYDIS_MNEMONIC_OUTSB, outs<1>},
+    {ZYDIS_MNEMONIC_IN, in},         {ZYDIS_MNEMONIC_OUT, out},       {ZYDIS_MNEMONIC_INSB, ins<1>},
+    {ZYDIS_MNEMONIC_INSW, ins<2>},   {ZYDIS_MNEMONIC_INSD, ins<4>},   {ZYDIS_MNEMONIC_OUTSB, outs<1>},
     {ZYDIS_MNEMONIC_OUTSW, outs<2>}, {ZYDIS_MNEMONIC_OUTSD, outs<4>},
 };
 

@@ -65,8 +65,8 @@ bool answers(Cpu cpu, Query q, uint16_t selector, const Descriptor& d) {
   if (!d.is_segment()) {
     const unsigned t = d.type();
     const bool lm = long_mode(cpu.s());
-    const bool tss_or_ldt = t == kTypeLdt || t == kTypeTss32 || t == kTypeTss32Busy ||
-                            (!lm && (t == kTypeTss16 || t == kTypeTss16Busy));
+    const bool tss_or_ldt =
+        t == kTypeLdt || t == kTypeTss32 || t == kTypeTss32Busy || (!lm && (t == kTypeTss16 || t == kTypeTss16Busy));
     const bool gate = t == kTypeCallGate32 || (!lm && (t == kTypeCallGate16 || t == kTypeTaskGate));
     if (q == Query::Lar) return visible && (tss_or_ldt || gate);
     return q == Query::Lsl && visible && tss_or_ldt;
@@ -118,10 +118,12 @@ bool is_segment_register(const ZydisDecodedOperand& op) {
 
 // A selector to a register (zero-extended to its size) or 16 bits of memory.
 void write_selector(InsnContext& x, const ZydisDecodedOperand& op, Value selector32) {
-  if (is_memory_operand(op)) x.store(x.address(op, 2, true), x.b.trunc(Type::I16, selector32));
-  else x.write(op, selector32.type == x.type_of(op) ? selector32
-                   : x.type_of(op) == Type::I64     ? x.b.zext(Type::I64, selector32)
-                                                    : x.b.trunc(x.type_of(op), selector32));
+  if (is_memory_operand(op))
+    x.store(x.address(op, 2, true), x.b.trunc(Type::I16, selector32));
+  else
+    x.write(op, selector32.type == x.type_of(op) ? selector32
+                : x.type_of(op) == Type::I64     ? x.b.zext(Type::I64, selector32)
+                                                 : x.b.trunc(x.type_of(op), selector32));
 }
 
 Value read_selector(InsnContext& x, const ZydisDecodedOperand& op) {
@@ -157,7 +159,8 @@ InsnEnd pop_segment(InsnContext& x) {
   const unsigned seg = segment_register(x.ops[0].reg.value);
   const Value sp = x.stack_pointer();
   const Value v = x.load_stack(sp, x.operand_type());
-  const Value selector = v.type == Type::I16 ? x.b.zext(Type::I32, v) : x.b.and_(x.b.trunc(Type::I32, v), x.b.i32(0xffff));
+  const Value selector =
+      v.type == Type::I16 ? x.b.zext(Type::I32, v) : x.b.and_(x.b.trunc(Type::I32, v), x.b.i32(0xffff));
   const Value new_sp = x.b.add(sp, x.b.konst(sp.type, x.insn.operand_width / 8u));
   x.call(kPopSegment, {x.b.i32(seg), selector, x.b.zext(Type::I64, new_sp), next_pc_value(x)});
   return seg == R_SS ? leave(x) : done(x);
@@ -171,8 +174,8 @@ InsnEnd load_far_pointer(InsnContext& x) {
   const Value offset = x.load(m, x.operand_type());
   const Value selector = x.load({x.b.add(m.linear, x.b.i64(bytes))}, Type::I16);
   const GeneralRegister dest = general_register(x.ops[0].reg.value);
-  x.call(kLoadPointer, {x.b.or_(x.b.zext(Type::I32, selector), x.b.i32(Seg << 16)),
-                        x.b.i32(dest.number | bytes << 8), x.b.zext(Type::I64, offset), next_pc_value(x)});
+  x.call(kLoadPointer, {x.b.or_(x.b.zext(Type::I32, selector), x.b.i32(Seg << 16)), x.b.i32(dest.number | bytes << 8),
+                        x.b.zext(Type::I64, offset), next_pc_value(x)});
   if constexpr (Seg == R_SS) return x.end_dispatch();
   return done(x);
 }
@@ -182,8 +185,8 @@ template <bool Task>
 InsnEnd store_system_selector(InsnContext& x) {
   if (!in_protected_mode(x)) return fault(x, kUD);
   if (x.mode(kModeUmip)) return fault(x, kGP);
-  const auto offset = static_cast<uint32_t>((Task ? offsetof(State, tr) : offsetof(State, ldt)) +
-                                            offsetof(SegmentCache, selector));
+  const auto offset =
+      static_cast<uint32_t>((Task ? offsetof(State, tr) : offsetof(State, ldt)) + offsetof(SegmentCache, selector));
   write_selector(x, x.ops[0], x.b.get(Type::I32, offset));
   return InsnEnd::Next;
 }
@@ -260,8 +263,10 @@ InsnEnd arpl(InsnContext& x) {
   const Value lower = b.icmp(ir::Cond::Ult, b.and_(dest, three), rpl);
   const Value adjusted = b.select(lower, b.or_(b.and_(dest, b.konst(Type::I16, 0xfffc)), rpl), dest);
   const Value flags = b.and_(x.get_eflags_arith(), b.i32(kArithmeticFlags & ~kZF));
-  if (memory) x.store(m, adjusted);
-  else x.write(x.ops[0], adjusted);
+  if (memory)
+    x.store(m, adjusted);
+  else
+    x.write(x.ops[0], adjusted);
   x.set_cc_flags(b.or_(flags, b.select(lower, b.i32(kZF), b.i32(0))));
   return InsnEnd::Next;
 }

@@ -96,8 +96,8 @@ std::vector<uint8_t> encode(std::vector<uint8_t> bytes) {
 }
 
 TEST(TranslateSimd, EveryEncodingGivesWellFormedUnits) {
-  constexpr uint8_t kModrm[] = {0x00, 0x4b, 0x94, 0x05, 0x08, 0x10, 0x18, 0x20, 0x28, 0x30, 0x38, 0xc1, 0xca, 0xd3,
-                                0xdc, 0xe5, 0xee, 0xf7, 0xf8, 0xc0, 0xd1, 0xe2, 0xe3, 0xd0, 0xe9, 0xfa};
+  constexpr uint8_t kModrm[] = {0x00, 0x4b, 0x94, 0x05, 0x08, 0x10, 0x18, 0x20, 0x28, 0x30, 0x38, 0xc1, 0xca,
+                                0xd3, 0xdc, 0xe5, 0xee, 0xf7, 0xf8, 0xc0, 0xd1, 0xe2, 0xe3, 0xd0, 0xe9, 0xfa};
   constexpr uint8_t kVexModrm[] = {0x4b, 0x9c, 0xd3, 0x53, 0x5b, 0xdc, 0xfb};
   const std::vector<std::vector<uint8_t>> prefixes = {{},     {0x66},       {0xf3},       {0xf2},      {0x48},
                                                       {0x4d}, {0x66, 0x48}, {0xf3, 0x48}, {0xf2, 0x4d}};
@@ -140,7 +140,8 @@ TEST(TranslateSimd, EveryEncodingGivesWellFormedUnits) {
     for (unsigned opcode = 0xd8; opcode <= 0xdf; ++opcode) {
       for (unsigned modrm = 0; modrm < 256; ++modrm) {
         ASSERT_NO_FATAL_FAILURE(try_one(mode, encode({static_cast<uint8_t>(opcode), static_cast<uint8_t>(modrm)})));
-        ASSERT_NO_FATAL_FAILURE(try_one(mode, encode({0x66, static_cast<uint8_t>(opcode), static_cast<uint8_t>(modrm)})));
+        ASSERT_NO_FATAL_FAILURE(
+            try_one(mode, encode({0x66, static_cast<uint8_t>(opcode), static_cast<uint8_t>(modrm)})));
       }
     }
     ASSERT_NO_FATAL_FAILURE(try_one(mode, encode({0x9b})));
@@ -149,7 +150,8 @@ TEST(TranslateSimd, EveryEncodingGivesWellFormedUnits) {
   std::string missed;
   for (const auto rows : {x87_rows(), mmx_rows(), sse_rows(), avx_rows()}) {
     for (const Row& row : rows) {
-      if (!mnemonics.contains(static_cast<unsigned>(row.mnemonic))) missed += std::string(" ") + ZydisMnemonicGetString(row.mnemonic);
+      if (!mnemonics.contains(static_cast<unsigned>(row.mnemonic)))
+        missed += std::string(" ") + ZydisMnemonicGetString(row.mnemonic);
     }
   }
   EXPECT_EQ(missed, "");
@@ -220,7 +222,7 @@ TEST(TranslateSimd, PackedArithmeticCallsNothing) {
   ASSERT_TRUE(t.run(encode({0xf2, 0x0f, 0x58, 0x00}), plain));  // ADDSD
   EXPECT_EQ(t.calls(), 0u);
   ASSERT_TRUE(t.run(encode({0xf2, 0x0f, 0x58, 0x00}), checked));
-  EXPECT_EQ(t.calls(), 3u);  // before, a look at the result, behind
+  EXPECT_EQ(t.calls(), 3u);                               // before, a look at the result, behind
   ASSERT_TRUE(t.run(encode({0x0f, 0xfc, 0x00}), plain));  // PADDB on MMX registers
   EXPECT_EQ(t.calls(), 0u);
   ASSERT_TRUE(t.run(encode({0xdc, 0x00}), plain));  // FADD m64: one helper, which cannot leave

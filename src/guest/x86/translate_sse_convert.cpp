@@ -12,8 +12,10 @@ InsnEnd convert_packed(InsnContext& x) {
   const Value a = half ? read_low_vector(x, x.ops[1], Type::I64) : read_xmm(x, x.ops[1]);
   SseExceptionScope scope(x);
   const Value r = x.b.unary(op, a);
-  if (op == Op::vcvt_f64_f32) scope.check(r, Type::F32);
-  else scope.check();
+  if (op == Op::vcvt_f64_f32)
+    scope.check(r, Type::F32);
+  else
+    scope.check();
   set_xmm(x, x.ops[0], r);
   return InsnEnd::Next;
 }
@@ -25,8 +27,10 @@ InsnEnd convert_scalar(InsnContext& x) {
   const Value a = read_low(x, x.ops[1], from);
   SseExceptionScope scope(x);
   const Value r = x.b.emit(op, to, {a});
-  if (to == Type::F32) scope.check(r, Type::F32);
-  else scope.check();
+  if (to == Type::F32)
+    scope.check(r, Type::F32);
+  else
+    scope.check();
   set_xmm(x, x.ops[0], x.b.emit(Op::vset_lane, Type::V128, {get_xmm(x, x.ops[0]), r}));
   return InsnEnd::Next;
 }
@@ -82,8 +86,7 @@ template <Op op, bool half>
 InsnEnd convert_to_mmx(InsnContext& x) {
   if (!sse_ready(x) || !mmx_ready(x)) return InsnEnd::Closed;
   // Of a register's four floats only two may raise exceptions.
-  const Value a =
-      half ? x.b.emit(Op::vzext, Type::V128, {read_low(x, x.ops[1], Type::I64)}) : read_xmm(x, x.ops[1]);
+  const Value a = half ? x.b.emit(Op::vzext, Type::V128, {read_low(x, x.ops[1], Type::I64)}) : read_xmm(x, x.ops[1]);
   SseExceptionScope scope(x);
   const Value r = x.b.emit(Op::vlow, Type::I64, {x.b.unary(op, a)});
   scope.check();

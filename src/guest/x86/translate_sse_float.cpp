@@ -11,11 +11,21 @@ namespace {
 // The lanes of what may be too small for its format; Void: nothing is.
 constexpr Type underflowing(Op op) {
   switch (op) {
-    case Op::vadd_f32: case Op::vsub_f32: case Op::vmul_f32: case Op::vdiv_f32: case Op::vaddsub_f32:
-    case Op::vhadd_f32: case Op::vhsub_f32:
+    case Op::vadd_f32:
+    case Op::vsub_f32:
+    case Op::vmul_f32:
+    case Op::vdiv_f32:
+    case Op::vaddsub_f32:
+    case Op::vhadd_f32:
+    case Op::vhsub_f32:
       return Type::F32;
-    case Op::vadd_f64: case Op::vsub_f64: case Op::vmul_f64: case Op::vdiv_f64: case Op::vaddsub_f64:
-    case Op::vhadd_f64: case Op::vhsub_f64:
+    case Op::vadd_f64:
+    case Op::vsub_f64:
+    case Op::vmul_f64:
+    case Op::vdiv_f64:
+    case Op::vaddsub_f64:
+    case Op::vhadd_f64:
+    case Op::vhsub_f64:
       return Type::F64;
     default:
       return Type::Void;
@@ -24,8 +34,10 @@ constexpr Type underflowing(Op op) {
 constexpr bool scalar_underflows(Op op) { return op == Op::fadd || op == Op::fsub || op == Op::fmul || op == Op::fdiv; }
 
 void check_result(SseExceptionScope& scope, Value result, Type lane) {
-  if (lane == Type::Void) scope.check();
-  else scope.check(result, lane);
+  if (lane == Type::Void)
+    scope.check();
+  else
+    scope.check(result, lane);
 }
 
 // Destination op= source, in all lanes. imm: compare predicates and the like are operand 2.
@@ -50,9 +62,7 @@ InsnEnd packed_unary(InsnContext& x, Op op, uint64_t imm = 0) {
 }
 
 // Lane 0 alone; the rest of the destination stays.
-Value with_low(InsnContext& x, Value low) {
-  return x.b.emit(Op::vset_lane, Type::V128, {get_xmm(x, x.ops[0]), low});
-}
+Value with_low(InsnContext& x, Value low) { return x.b.emit(Op::vset_lane, Type::V128, {get_xmm(x, x.ops[0]), low}); }
 
 InsnEnd scalar(InsnContext& x, Op op, Type type, uint64_t imm = 0) {
   if (!sse_ready(x)) return InsnEnd::Closed;
@@ -156,7 +166,7 @@ InsnEnd approximate_packed(InsnContext& x) {
 }
 
 #define ROW(mnemonic, feature, ...) {ZYDIS_MNEMONIC_##mnemonic, __VA_ARGS__, Feature::feature}
-#define ARITHMETIC(name, scalar_op, ps_op, pd_op)                                        \
+#define ARITHMETIC(name, scalar_op, ps_op, pd_op)                                                        \
   ROW(name##SS, Sse, &ss<Op::scalar_op, Type::F32>), ROW(name##SD, Sse2, &ss<Op::scalar_op, Type::F64>), \
       ROW(name##PS, Sse, &ps<Op::ps_op>), ROW(name##PD, Sse2, &ps<Op::pd_op>)
 constexpr Row kRows[] = {

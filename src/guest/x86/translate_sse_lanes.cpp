@@ -61,8 +61,10 @@ InsnEnd insert(InsnContext& x) {
   const unsigned lanes = (mmx ? 8 : 16) / ir::size_bytes(lane_type);
   const unsigned lane = immediate8(x.ops[2]) & (lanes - 1);
   Value v;
-  if (is_memory(x.ops[1])) v = x.load(x.address(x.ops[1], ir::size_bytes(lane_type), false), lane_type);
-  else v = x.b.trunc(lane_type, x.reg(x.ops[1].reg.value));
+  if (is_memory(x.ops[1]))
+    v = x.load(x.address(x.ops[1], ir::size_bytes(lane_type), false), lane_type);
+  else
+    v = x.b.trunc(lane_type, x.reg(x.ops[1].reg.value));
   if (!mmx) {
     set_xmm(x, x.ops[0], x.b.emit(Op::vset_lane, Type::V128, {get_xmm(x, x.ops[0]), v}, lane));
     return InsnEnd::Next;
@@ -82,8 +84,10 @@ InsnEnd extract(InsnContext& x) {
   const unsigned lanes = (mmx ? 8 : 16) / ir::size_bytes(lane_type);
   const unsigned lane = immediate8(x.ops[2]) & (lanes - 1);
   Value v;
-  if (mmx) v = x.b.trunc(lane_type, x.b.extract(get_mm(x, mmx_number(x.ops[1])), 16 * lane, 16));
-  else v = x.b.emit(Op::vget_lane, lane_type, {get_xmm(x, x.ops[1])}, lane);
+  if (mmx)
+    v = x.b.trunc(lane_type, x.b.extract(get_mm(x, mmx_number(x.ops[1])), 16 * lane, 16));
+  else
+    v = x.b.emit(Op::vget_lane, lane_type, {get_xmm(x, x.ops[1])}, lane);
   if (mmx) enter_mmx(x);
   if (is_memory(x.ops[0])) {
     x.store(x.address(x.ops[0], ir::size_bytes(lane_type), true), v);

@@ -10,8 +10,10 @@ namespace {
 template <bool aligned>
 InsnEnd move128(InsnContext& x) {
   if (!sse_ready(x)) return InsnEnd::Closed;
-  if (is_memory(x.ops[0])) x.store(x.address(x.ops[0], 16, true), get_xmm(x, x.ops[1]), aligned ? 16 : 0);
-  else set_xmm(x, x.ops[0], read_xmm(x, x.ops[1], aligned));
+  if (is_memory(x.ops[0]))
+    x.store(x.address(x.ops[0], 16, true), get_xmm(x, x.ops[1]), aligned ? 16 : 0);
+  else
+    set_xmm(x, x.ops[0], read_xmm(x, x.ops[1], aligned));
   return InsnEnd::Next;
 }
 
@@ -66,15 +68,22 @@ InsnEnd move_gpr(InsnContext& x) {
   }
   const Type type = wide ? Type::I64 : Type::I32;
   Value v;
-  if (is_xmm(from)) v = x.b.emit(Op::vlow, type, {get_xmm(x, from)});
-  else if (is_mmx(from)) v = x.b.trunc(type, get_mm(x, mmx_number(from)));
-  else if (is_memory(from)) v = x.load(x.address(from, ir::size_bytes(type), false), type);
-  else v = x.reg(from.reg.value);
+  if (is_xmm(from))
+    v = x.b.emit(Op::vlow, type, {get_xmm(x, from)});
+  else if (is_mmx(from))
+    v = x.b.trunc(type, get_mm(x, mmx_number(from)));
+  else if (is_memory(from))
+    v = x.load(x.address(from, ir::size_bytes(type), false), type);
+  else
+    v = x.reg(from.reg.value);
   if (is_memory(to)) x.store(x.address(to, ir::size_bytes(type), true), v);
   if (mmx) enter_mmx(x);
-  if (is_xmm(to)) set_xmm(x, to, x.b.emit(Op::vzext, Type::V128, {v}));
-  else if (is_mmx(to)) set_mm(x, mmx_number(to), x.b.zext(Type::I64, v));
-  else if (!is_memory(to)) x.set_reg(to.reg.value, v);
+  if (is_xmm(to))
+    set_xmm(x, to, x.b.emit(Op::vzext, Type::V128, {v}));
+  else if (is_mmx(to))
+    set_mm(x, mmx_number(to), x.b.zext(Type::I64, v));
+  else if (!is_memory(to))
+    x.set_reg(to.reg.value, v);
   return InsnEnd::Next;
 }
 

@@ -23,15 +23,18 @@ InsnEnd compare_strings_insn(InsnContext& x) {
   const Value high = x.b.emit(Op::vget_lane, Type::I64, {b}, 1);
   Value r;
   if (explicit_length) {
-    const bool wide = x.is64() && (is_vex(x) ? x.insn.raw.vex.W != 0
-                                             : (x.insn.attributes & ZYDIS_ATTRIB_HAS_REX) != 0 && x.insn.raw.rex.W != 0);
+    const bool wide =
+        x.is64() &&
+        (is_vex(x) ? x.insn.raw.vex.W != 0 : (x.insn.attributes & ZYDIS_ATTRIB_HAS_REX) != 0 && x.insn.raw.rex.W != 0);
     const Value lengths = x.b.deposit(saturated_length(x, R_EAX, wide), saturated_length(x, R_EDX, wide), 32, 32);
     r = x.call(kPcmpstrLength, {x.b.i32(control), low, high, lengths});
   } else {
     r = x.call(kPcmpstr, {x.b.i32(control), low, high});
   }
-  if (!mask) x.set_reg(R_ECX, x.b.trunc(Type::I32, r));
-  else if (is_vex(x)) x.b.set(ymm_high_offset(0), x.b.konst(Type::V128, 0));
+  if (!mask)
+    x.set_reg(R_ECX, x.b.trunc(Type::I32, r));
+  else if (is_vex(x))
+    x.b.set(ymm_high_offset(0), x.b.konst(Type::V128, 0));
   x.set_cc_flags(x.b.trunc(Type::I32, x.b.shift(Op::shr, r, x.b.i8(32))));
   return InsnEnd::Next;
 }

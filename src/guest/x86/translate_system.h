@@ -36,8 +36,10 @@ inline exec::InsnEnd leave(InsnContext& x) {
   return exec::InsnEnd::Closed;
 }
 inline exec::InsnEnd fault(InsnContext& x, Vector vector) {
-  if (vector == kGP) x.raise(vector, uint16_t{0});
-  else x.raise(vector);
+  if (vector == kGP)
+    x.raise(vector, uint16_t{0});
+  else
+    x.raise(vector);
   return exec::InsnEnd::Closed;
 }
 // Falls through; in an exact unit back to the engine.

@@ -22,7 +22,9 @@ using x87::Source;
 constexpr ir::StateRange kFpuRange{offsetof(State, fpstt), offsetof(State, fpip)};
 
 template <typename T>
-constexpr Type kIrType = std::is_void_v<T> ? Type::Void : sizeof(std::conditional_t<std::is_void_v<T>, int, T>) == 8 ? Type::I64 : Type::I32;
+constexpr Type kIrType = std::is_void_v<T>                                            ? Type::Void
+                         : sizeof(std::conditional_t<std::is_void_v<T>, int, T>) == 8 ? Type::I64
+                                                                                      : Type::I32;
 
 struct Settle {
   const State& state;
@@ -84,9 +86,8 @@ void moved(InsnContext& x, int registers) {
 InsnEnd done(InsnContext& x) {
   if (!x.mode(kModeFpuFlat)) {
     x.b.set(offsetof(State, fpip), x.b.i64(x.pc()));
-    x.b.set(offsetof(State, fpop),
-            x.b.konst(Type::I16, (x.insn.opcode & 7u) << 8 | x.insn.raw.modrm.mod << 6 | x.insn.raw.modrm.reg << 3 |
-                                     x.insn.raw.modrm.rm));
+    x.b.set(offsetof(State, fpop), x.b.konst(Type::I16, (x.insn.opcode & 7u) << 8 | x.insn.raw.modrm.mod << 6 |
+                                                            x.insn.raw.modrm.reg << 3 | x.insn.raw.modrm.rm));
   }
   return InsnEnd::Next;
 }
@@ -101,10 +102,14 @@ Value load_source(InsnContext& x, const ZydisDecodedOperand& op) {
 // By opcode: the format of a memory operand of arithmetic and compares.
 F80Format memory_format(uint8_t opcode) {
   switch (opcode) {
-    case 0xd8: return F80Format::F32;
-    case 0xdc: return F80Format::F64;
-    case 0xda: return F80Format::I32;
-    default: return F80Format::I16;
+    case 0xd8:
+      return F80Format::F32;
+    case 0xdc:
+      return F80Format::F64;
+    case 0xda:
+      return F80Format::I32;
+    default:
+      return F80Format::I16;
   }
 }
 F80Format int_format(unsigned bits) {
@@ -133,24 +138,38 @@ InsnEnd arith(InsnContext& x) {
     }
     const Value v = load_source(x, *m);
     switch (x.insn.opcode) {
-      case 0xd8: X87<name, &x87::arith_memory<op, Source::F32>>::call(x, {v}); break;
-      case 0xdc: X87<name, &x87::arith_memory<op, Source::F64>>::call(x, {v}); break;
-      case 0xda: X87<name, &x87::arith_memory<op, Source::I32>>::call(x, {v}); break;
-      default: X87<name, &x87::arith_memory<op, Source::I16>>::call(x, {v}); break;
+      case 0xd8:
+        X87<name, &x87::arith_memory<op, Source::F32>>::call(x, {v});
+        break;
+      case 0xdc:
+        X87<name, &x87::arith_memory<op, Source::F64>>::call(x, {v});
+        break;
+      case 0xda:
+        X87<name, &x87::arith_memory<op, Source::I32>>::call(x, {v});
+        break;
+      default:
+        X87<name, &x87::arith_memory<op, Source::I16>>::call(x, {v});
+        break;
     }
     return done(x);
   }
   const unsigned number = x.insn.raw.modrm.rm;
   if (f.ready({0, number})) {
-    if (x.insn.opcode == 0xd8) inline_arith<op>(f, 0, number);
-    else inline_arith<op>(f, number, 0);
+    if (x.insn.opcode == 0xd8)
+      inline_arith<op>(f, 0, number);
+    else
+      inline_arith<op>(f, number, 0);
     if (x.insn.opcode != 0xd8 && x.insn.opcode != 0xdc) f.pop();
     return f.done();
   }
   const Value i = st_index(x), top = x.b.i32(0);
   switch (x.insn.opcode) {
-    case 0xd8: X87<name, &x87::arith_st<op, false>>::call(x, {top, i}); break;
-    case 0xdc: X87<name, &x87::arith_st<op, false>>::call(x, {i, top}); break;
+    case 0xd8:
+      X87<name, &x87::arith_st<op, false>>::call(x, {top, i});
+      break;
+    case 0xdc:
+      X87<name, &x87::arith_st<op, false>>::call(x, {i, top});
+      break;
     default:
       X87<name, &x87::arith_st<op, true>>::call(x, {i, top});
       moved(x, 1);
@@ -163,8 +182,10 @@ InsnEnd arith(InsnContext& x) {
 template <FixedString name, auto function, int pops = 0>
 InsnEnd plain(InsnContext& x) {
   if (!ready(x)) return InsnEnd::Closed;
-  if constexpr (std::is_invocable_v<decltype(function), void*, uint32_t>) X87<name, function>::call(x, {st_index(x)});
-  else X87<name, function>::call(x);
+  if constexpr (std::is_invocable_v<decltype(function), void*, uint32_t>)
+    X87<name, function>::call(x, {st_index(x)});
+  else
+    X87<name, function>::call(x);
   moved(x, pops);
   return done(x);
 }
@@ -244,10 +265,18 @@ InsnEnd compare(InsnContext& x) {
     moved(x, pops);
     const Value v = load_source(x, *m);
     switch (x.insn.opcode) {
-      case 0xd8: X87<name, &x87::compare_memory<Source::F32, pops != 0>>::call(x, {v}); break;
-      case 0xdc: X87<name, &x87::compare_memory<Source::F64, pops != 0>>::call(x, {v}); break;
-      case 0xda: X87<name, &x87::compare_memory<Source::I32, pops != 0>>::call(x, {v}); break;
-      default: X87<name, &x87::compare_memory<Source::I16, pops != 0>>::call(x, {v}); break;
+      case 0xd8:
+        X87<name, &x87::compare_memory<Source::F32, pops != 0>>::call(x, {v});
+        break;
+      case 0xdc:
+        X87<name, &x87::compare_memory<Source::F64, pops != 0>>::call(x, {v});
+        break;
+      case 0xda:
+        X87<name, &x87::compare_memory<Source::I32, pops != 0>>::call(x, {v});
+        break;
+      default:
+        X87<name, &x87::compare_memory<Source::I16, pops != 0>>::call(x, {v});
+        break;
     }
     return done(x);
   }
@@ -291,7 +320,9 @@ InsnEnd fld(InsnContext& x) {
       f.push(f.st(x.insn.raw.modrm.rm));
     } else {
       f.push(f.load(Op::f80_load, *m,
-                    m->size == 32 ? F80Format::F32 : m->size == 64 ? F80Format::F64 : F80Format::F80));
+                    m->size == 32   ? F80Format::F32
+                    : m->size == 64 ? F80Format::F64
+                                    : F80Format::F80));
     }
     return f.done();
   }
@@ -347,15 +378,24 @@ InsnEnd constant(InsnContext& x) {
 // --- stores
 F80Format store_format(uint32_t what) {
   switch (what) {
-    case x87::kStoreF32: return F80Format::F32;
-    case x87::kStoreF64: return F80Format::F64;
-    case x87::kStoreF80: return F80Format::F80;
-    case x87::kInt16: return F80Format::I16;
-    case x87::kInt32: return F80Format::I32;
-    case x87::kInt64: return F80Format::I64;
-    case x87::kInt16 | x87::kTrunc: return F80Format::I16Trunc;
-    case x87::kInt32 | x87::kTrunc: return F80Format::I32Trunc;
-    default: return F80Format::I64Trunc;
+    case x87::kStoreF32:
+      return F80Format::F32;
+    case x87::kStoreF64:
+      return F80Format::F64;
+    case x87::kStoreF80:
+      return F80Format::F80;
+    case x87::kInt16:
+      return F80Format::I16;
+    case x87::kInt32:
+      return F80Format::I32;
+    case x87::kInt64:
+      return F80Format::I64;
+    case x87::kInt16 | x87::kTrunc:
+      return F80Format::I16Trunc;
+    case x87::kInt32 | x87::kTrunc:
+      return F80Format::I32Trunc;
+    default:
+      return F80Format::I64Trunc;
   }
 }
 
@@ -383,9 +423,15 @@ InsnEnd store(InsnContext& x, uint32_t kind) {
   // The status word changes only if the store does not fault.
   Value v;
   switch (what) {
-    case x87::kStoreF32: v = X87<"x87_st0_f32", &x87::st0_f32>::call(x); break;
-    case x87::kStoreF64: v = X87<"x87_st0_f64", &x87::st0_f64>::call(x); break;
-    default: v = x.b.trunc(x.type_of(m), X87<"x87_st0_int", &x87::st0_int>::call(x, {x.b.i32(what)})); break;
+    case x87::kStoreF32:
+      v = X87<"x87_st0_f32", &x87::st0_f32>::call(x);
+      break;
+    case x87::kStoreF64:
+      v = X87<"x87_st0_f64", &x87::st0_f64>::call(x);
+      break;
+    default:
+      v = x.b.trunc(x.type_of(m), X87<"x87_st0_int", &x87::st0_int>::call(x, {x.b.i32(what)}));
+      break;
   }
   x.store(at, v);
   X87<"x87_stored", &x87::stored>::call(x, {x.b.i32(kind & x87::kStorePop)});
@@ -405,8 +451,10 @@ InsnEnd fst(InsnContext& x) {
       return f.done();
     }
     if (pop) moved(x, 1);
-    if (pop) X87<"x87_fstp_st", &x87::fstp_st>::call(x, {st_index(x)});
-    else X87<"x87_fst_st", &x87::fst_st>::call(x, {st_index(x)});
+    if (pop)
+      X87<"x87_fstp_st", &x87::fstp_st>::call(x, {st_index(x)});
+    else
+      X87<"x87_fst_st", &x87::fst_st>::call(x, {st_index(x)});
     return done(x);
   }
   const uint32_t kind = m->size == 32 ? x87::kStoreF32 : m->size == 64 ? x87::kStoreF64 : x87::kStoreF80;

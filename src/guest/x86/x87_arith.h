@@ -32,20 +32,20 @@ PANDA_X87_RUN(run_fcom, "fcom %%st(1)")
 PANDA_X87_RUN(run_fucom, "fucom %%st(1)")
 
 // The same with a memory operand, whose conversion can raise flags too.
-#define PANDA_X87_RUN_MEMORY(name, insn)                                                      \
-  template <typename T>                                                                       \
-  inline HostRun name(uint16_t control, long double a, T b) noexcept {                        \
-    HostRun r;                                                                                \
-    const uint16_t host = kHostControl;                                                       \
-    __asm__ volatile("fnclex\n fldt %[a]\n fldcw %[control]\n " insn                          \
+#define PANDA_X87_RUN_MEMORY(name, insn)                                                        \
+  template <typename T>                                                                         \
+  inline HostRun name(uint16_t control, long double a, T b) noexcept {                          \
+    HostRun r;                                                                                  \
+    const uint16_t host = kHostControl;                                                         \
+    __asm__ volatile("fnclex\n fldt %[a]\n fldcw %[control]\n " insn                            \
                      "\n fnstsw %[status]\n fnclex\n fldcw %[host]\n fstpt %[value]\n fninit\n" \
-                     : [value] "=m"(r.value), [status] "=m"(r.status)                         \
-                     : [a] "m"(a), [b] "m"(b), [control] "m"(control), [host] "m"(host)       \
-                     : "st", "st(1)", "memory");                                              \
-    r.second = 0;                                                                             \
-    return r;                                                                                 \
+                     : [value] "=m"(r.value), [status] "=m"(r.status)                           \
+                     : [a] "m"(a), [b] "m"(b), [control] "m"(control), [host] "m"(host)         \
+                     : "st", "st(1)", "memory");                                                \
+    r.second = 0;                                                                               \
+    return r;                                                                                   \
   }
-#define PANDA_X87_RUN_MEMORY2(name, insn)        \
+#define PANDA_X87_RUN_MEMORY2(name, insn)         \
   PANDA_X87_RUN_MEMORY(name##_m32, insn "s %[b]") \
   PANDA_X87_RUN_MEMORY(name##_m64, insn "l %[b]")
 PANDA_X87_RUN_MEMORY2(run_fadd, "fadd")
@@ -61,12 +61,18 @@ PANDA_X87_RUN_MEMORY2(run_fcom, "fcom")
 template <Arith op>
 HostRun run_exact(uint16_t control, long double a, long double b) {
   switch (op) {
-    case Arith::Add: return run_fadd(control, a, b);
-    case Arith::Mul: return run_fmul(control, a, b);
-    case Arith::Sub: return run_fsub(control, a, b);
-    case Arith::SubR: return run_fsubr(control, a, b);
-    case Arith::Div: return run_fdiv(control, a, b);
-    case Arith::DivR: return run_fdivr(control, a, b);
+    case Arith::Add:
+      return run_fadd(control, a, b);
+    case Arith::Mul:
+      return run_fmul(control, a, b);
+    case Arith::Sub:
+      return run_fsub(control, a, b);
+    case Arith::SubR:
+      return run_fsubr(control, a, b);
+    case Arith::Div:
+      return run_fdiv(control, a, b);
+    case Arith::DivR:
+      return run_fdivr(control, a, b);
   }
   __builtin_unreachable();
 }
@@ -74,12 +80,18 @@ HostRun run_exact(uint16_t control, long double a, long double b) {
 template <Arith op>
 HostRun run_exact_memory(uint16_t control, long double a, uint32_t b) {
   switch (op) {
-    case Arith::Add: return run_fadd_m32(control, a, b);
-    case Arith::Mul: return run_fmul_m32(control, a, b);
-    case Arith::Sub: return run_fsub_m32(control, a, b);
-    case Arith::SubR: return run_fsubr_m32(control, a, b);
-    case Arith::Div: return run_fdiv_m32(control, a, b);
-    case Arith::DivR: return run_fdivr_m32(control, a, b);
+    case Arith::Add:
+      return run_fadd_m32(control, a, b);
+    case Arith::Mul:
+      return run_fmul_m32(control, a, b);
+    case Arith::Sub:
+      return run_fsub_m32(control, a, b);
+    case Arith::SubR:
+      return run_fsubr_m32(control, a, b);
+    case Arith::Div:
+      return run_fdiv_m32(control, a, b);
+    case Arith::DivR:
+      return run_fdivr_m32(control, a, b);
   }
   __builtin_unreachable();
 }
@@ -87,12 +99,18 @@ HostRun run_exact_memory(uint16_t control, long double a, uint32_t b) {
 template <Arith op>
 HostRun run_exact_memory(uint16_t control, long double a, uint64_t b) {
   switch (op) {
-    case Arith::Add: return run_fadd_m64(control, a, b);
-    case Arith::Mul: return run_fmul_m64(control, a, b);
-    case Arith::Sub: return run_fsub_m64(control, a, b);
-    case Arith::SubR: return run_fsubr_m64(control, a, b);
-    case Arith::Div: return run_fdiv_m64(control, a, b);
-    case Arith::DivR: return run_fdivr_m64(control, a, b);
+    case Arith::Add:
+      return run_fadd_m64(control, a, b);
+    case Arith::Mul:
+      return run_fmul_m64(control, a, b);
+    case Arith::Sub:
+      return run_fsub_m64(control, a, b);
+    case Arith::SubR:
+      return run_fsubr_m64(control, a, b);
+    case Arith::Div:
+      return run_fdiv_m64(control, a, b);
+    case Arith::DivR:
+      return run_fdivr_m64(control, a, b);
   }
   __builtin_unreachable();
 }
@@ -179,8 +197,10 @@ inline constexpr uint16_t kUnordered = kFpC3 | kFpC2 | kFpC0;
 template <bool quiet>
 [[gnu::always_inline]] inline uint16_t host_compare(long double a, long double b) {
   uint16_t sw;
-  if constexpr (quiet) __asm__ volatile("fucom %2\n fnstsw %0" : "=a"(sw) : "t"(a), "f"(b));
-  else __asm__ volatile("fcom %2\n fnstsw %0" : "=a"(sw) : "t"(a), "f"(b));
+  if constexpr (quiet)
+    __asm__ volatile("fucom %2\n fnstsw %0" : "=a"(sw) : "t"(a), "f"(b));
+  else
+    __asm__ volatile("fcom %2\n fnstsw %0" : "=a"(sw) : "t"(a), "f"(b));
   return sw;
 }
 
@@ -239,9 +259,12 @@ void compare_memory(void* state, SourceBits<kind> bits) noexcept {
       }
     }
     HostRun r;
-    if constexpr (kind == Source::F32) r = run_fcom_m32(f.s.fpuc, f.st(0), bits);
-    else if constexpr (kind == Source::F64) r = run_fcom_m64(f.s.fpuc, f.st(0), bits);
-    else r = run_fcom(f.s.fpuc, f.st(0), load_source<kind>(bits));
+    if constexpr (kind == Source::F32)
+      r = run_fcom_m32(f.s.fpuc, f.st(0), bits);
+    else if constexpr (kind == Source::F64)
+      r = run_fcom_m64(f.s.fpuc, f.st(0), bits);
+    else
+      r = run_fcom(f.s.fpuc, f.st(0), load_source<kind>(bits));
     done = finish_compare(f, r, conditions);
   }
   f.set_conditions(conditions);

@@ -115,18 +115,17 @@ class Fpu {
 
 // Defines `name(control, a, b)`: `insn` on the host with a in ST(0), b in ST(1) and an empty
 // status word, under `control`. FNINIT leaves the host as C++ code expects it, whatever happened.
-#define PANDA_X87_RUN(name, insn)                                                                       \
-  inline HostRun name(uint16_t control, long double a, long double b) noexcept {                        \
-    HostRun r;                                                                                          \
-    const uint16_t host = kHostControl;                                                                 \
-    __asm__ volatile(                                                                                   \
-        "fnclex\n fldt %[b]\n fldt %[a]\n fldcw %[control]\n " insn                                     \
-        "\n fnstsw %[status]\n fnclex\n fldcw %[host]\n fstpt %[value]\n fninit\n"                \
-        : [value] "=m"(r.value), [status] "=m"(r.status)                                                \
-        : [a] "m"(a), [b] "m"(b), [control] "m"(control), [host] "m"(host)                              \
-        : "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "memory");               \
-    r.second = 0;                                                                                       \
-    return r;                                                                                           \
+#define PANDA_X87_RUN(name, insn)                                                                      \
+  inline HostRun name(uint16_t control, long double a, long double b) noexcept {                       \
+    HostRun r;                                                                                         \
+    const uint16_t host = kHostControl;                                                                \
+    __asm__ volatile("fnclex\n fldt %[b]\n fldt %[a]\n fldcw %[control]\n " insn                       \
+                     "\n fnstsw %[status]\n fnclex\n fldcw %[host]\n fstpt %[value]\n fninit\n"        \
+                     : [value] "=m"(r.value), [status] "=m"(r.status)                                  \
+                     : [a] "m"(a), [b] "m"(b), [control] "m"(control), [host] "m"(host)                \
+                     : "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "memory"); \
+    r.second = 0;                                                                                      \
+    return r;                                                                                          \
   }
 
 }  // namespace panda::x86

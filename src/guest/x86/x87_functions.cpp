@@ -32,8 +32,10 @@ void remainder(void* state, HostRun (*run)(uint16_t, long double, long double) n
   const HostRun r = run(f.s.fpuc, f.st(0), f.st(1));
   const bool done = finish(f, 0, r);
   // Where there is no quotient (a NaN, or stopped) C2 and C1 are cleared, and its other bits stay.
-  if (!done || r.value != r.value) f.s.fpus = static_cast<uint16_t>(f.s.fpus & ~(kFpC1 | kFpC2));
-  else f.set_conditions(r.status);
+  if (!done || r.value != r.value)
+    f.s.fpus = static_cast<uint16_t>(f.s.fpus & ~(kFpC1 | kFpC2));
+  else
+    f.set_conditions(r.status);
 }
 
 }  // namespace
@@ -43,7 +45,8 @@ void fsqrt(void* state) noexcept {
   if (f.plain() && !f.empty(0)) [[likely]] {
     long double r = f.st(0);
     __asm__ volatile("fsqrt" : "+t"(r));
-    if (f.accept(host_status(r))) [[likely]] return f.put(0, r);
+    if (f.accept(host_status(r))) [[likely]]
+      return f.put(0, r);
   }
   unary_slow(f, run_fsqrt);
 }
@@ -53,7 +56,8 @@ void frndint(void* state) noexcept {
   if (f.plain() && !f.empty(0)) [[likely]] {
     long double r = f.st(0);
     __asm__ volatile("frndint" : "+t"(r));
-    if (f.accept(host_status(r))) [[likely]] return f.put(0, r);
+    if (f.accept(host_status(r))) [[likely]]
+      return f.put(0, r);
   }
   unary_slow(f, run_frndint);
 }

@@ -33,7 +33,8 @@ HostRun run_load_f32(uint16_t control, uint32_t bits) {
   HostRun r;
   const uint16_t host = kHostControl;
   __asm__ volatile(
-      "fnclex\n fldz\n fldcw %[control]\n flds %[b]\n fnstsw %[status]\n fnclex\n fldcw %[host]\n fstpt %[value]\n fninit\n"
+      "fnclex\n fldz\n fldcw %[control]\n flds %[b]\n fnstsw %[status]\n fnclex\n fldcw %[host]\n fstpt %[value]\n "
+      "fninit\n"
       : [value] "=m"(r.value), [status] "=m"(r.status)
       : [b] "m"(bits), [control] "m"(control), [host] "m"(host)
       : "st", "st(1)", "memory");
@@ -44,7 +45,8 @@ HostRun run_load_f64(uint16_t control, uint64_t bits) {
   HostRun r;
   const uint16_t host = kHostControl;
   __asm__ volatile(
-      "fnclex\n fldz\n fldcw %[control]\n fldl %[b]\n fnstsw %[status]\n fnclex\n fldcw %[host]\n fstpt %[value]\n fninit\n"
+      "fnclex\n fldz\n fldcw %[control]\n fldl %[b]\n fnstsw %[status]\n fnclex\n fldcw %[host]\n fstpt %[value]\n "
+      "fninit\n"
       : [value] "=m"(r.value), [status] "=m"(r.status)
       : [b] "m"(bits), [control] "m"(control), [host] "m"(host)
       : "st", "st(1)", "memory");
@@ -66,16 +68,16 @@ struct StoreRun {
   uint16_t status = 0;
 };
 
-#define PANDA_X87_STORE(name, type, insn)                                                                   \
-  StoreRun name(uint16_t control, long double a) {                                                          \
-    StoreRun r;                                                                                             \
-    type out{};                                                                                             \
+#define PANDA_X87_STORE(name, type, insn)                                                                    \
+  StoreRun name(uint16_t control, long double a) {                                                           \
+    StoreRun r;                                                                                              \
+    type out{};                                                                                              \
     __asm__ volatile("fnclex\n fldt %[a]\n fldcw %[control]\n " insn " %[out]\n fnstsw %[status]\n fninit\n" \
-                     : [out] "+m"(out), [status] "=m"(r.status)                                             \
-                     : [a] "m"(a), [control] "m"(control)                                                   \
-                     : "st", "st(1)", "memory");                                                            \
-    std::memcpy(static_cast<void*>(&r), &out, sizeof out);                                                  \
-    return r;                                                                                               \
+                     : [out] "+m"(out), [status] "=m"(r.status)                                              \
+                     : [a] "m"(a), [control] "m"(control)                                                    \
+                     : "st", "st(1)", "memory");                                                             \
+    std::memcpy(static_cast<void*>(&r), &out, sizeof out);                                                   \
+    return r;                                                                                                \
   }
 struct Bcd {
   uint64_t low;
@@ -94,16 +96,26 @@ PANDA_X87_STORE(run_fbstp, Bcd, "fbstp")
 
 StoreRun run_store(uint16_t control, long double a, uint32_t kind) {
   switch (kind & ~kStorePop) {
-    case kInt16: return run_fist_m16(control, a);
-    case kInt32: return run_fist_m32(control, a);
-    case kInt64: return run_fist_m64(control, a);
-    case kInt16 | kTrunc: return run_fisttp_m16(control, a);
-    case kInt32 | kTrunc: return run_fisttp_m32(control, a);
-    case kInt64 | kTrunc: return run_fisttp_m64(control, a);
-    case kStoreF32: return run_fst_m32(control, a);
-    case kStoreF64: return run_fst_m64(control, a);
-    case kStoreBcd: return run_fbstp(control, a);
-    default: break;
+    case kInt16:
+      return run_fist_m16(control, a);
+    case kInt32:
+      return run_fist_m32(control, a);
+    case kInt64:
+      return run_fist_m64(control, a);
+    case kInt16 | kTrunc:
+      return run_fisttp_m16(control, a);
+    case kInt32 | kTrunc:
+      return run_fisttp_m32(control, a);
+    case kInt64 | kTrunc:
+      return run_fisttp_m64(control, a);
+    case kStoreF32:
+      return run_fst_m32(control, a);
+    case kStoreF64:
+      return run_fst_m64(control, a);
+    case kStoreBcd:
+      return run_fbstp(control, a);
+    default:
+      break;
   }
   StoreRun r;  // FSTP m80 raises nothing
   std::memcpy(&r.low, &a, 8);
@@ -115,14 +127,20 @@ StoreRun run_store(uint16_t control, long double a, uint32_t kind) {
 StoreRun indefinite_store(uint32_t kind) {
   switch (kind & ~kStorePop) {
     case kInt16:
-    case kInt16 | kTrunc: return {.low = 0x8000};
+    case kInt16 | kTrunc:
+      return {.low = 0x8000};
     case kInt32:
-    case kInt32 | kTrunc: return {.low = 0x80000000};
+    case kInt32 | kTrunc:
+      return {.low = 0x80000000};
     case kInt64:
-    case kInt64 | kTrunc: return {.low = 0x8000000000000000};
-    case kStoreF32: return {.low = 0xffc00000};
-    case kStoreF64: return {.low = 0xfff8000000000000};
-    default: return {.low = 0xc000000000000000, .high = 0xffff};  // F80 and BCD alike
+    case kInt64 | kTrunc:
+      return {.low = 0x8000000000000000};
+    case kStoreF32:
+      return {.low = 0xffc00000};
+    case kStoreF64:
+      return {.low = 0xfff8000000000000};
+    default:
+      return {.low = 0xc000000000000000, .high = 0xffff};  // F80 and BCD alike
   }
 }
 
@@ -165,7 +183,8 @@ struct Bits80 {
 
 void fld_f32(void* state, uint32_t bits) noexcept {
   const Fpu f(state);
-  if (!f.empty(7)) [[unlikely]] return f.push_checked(0);
+  if (!f.empty(7)) [[unlikely]]
+    return f.push_checked(0);
   if (f.plain()) [[likely]] {
     const long double v = load_source<Source::F32>(bits);
     if (f.accept(host_status(v))) [[likely]] {
@@ -178,7 +197,8 @@ void fld_f32(void* state, uint32_t bits) noexcept {
 
 void fld_f64(void* state, uint64_t bits) noexcept {
   const Fpu f(state);
-  if (!f.empty(7)) [[unlikely]] return f.push_checked(0);
+  if (!f.empty(7)) [[unlikely]]
+    return f.push_checked(0);
   if (f.plain()) [[likely]] {
     const long double v = load_source<Source::F64>(bits);
     if (f.accept(host_status(v))) [[likely]] {
@@ -224,8 +244,12 @@ void fld_constant(void* state, uint32_t which) noexcept {
     bool above;  // the nearest value is above the true one
   };
   static constexpr Entry kConstants[] = {
-      {0x8000000000000000, 0x3fff, false}, {0xd49a784bcd1b8afe, 0x4000, false}, {0xb8aa3b295c17f0bc, 0x3fff, true},
-      {0xc90fdaa22168c235, 0x4000, true},  {0x9a209a84fbcff799, 0x3ffd, true},  {0xb17217f7d1cf79ac, 0x3ffe, true},
+      {0x8000000000000000, 0x3fff, false},
+      {0xd49a784bcd1b8afe, 0x4000, false},
+      {0xb8aa3b295c17f0bc, 0x3fff, true},
+      {0xc90fdaa22168c235, 0x4000, true},
+      {0x9a209a84fbcff799, 0x3ffd, true},
+      {0xb17217f7d1cf79ac, 0x3ffe, true},
       {0, 0, false},
   };
   const Fpu f(state);
@@ -246,7 +270,8 @@ uint32_t st0_f32(void* state) noexcept {
     uint32_t bits;
     uint16_t sw;
     __asm__ volatile("fsts %1\n fnstsw %0" : "=a"(sw), "=m"(bits) : "t"(f.st(0)));
-    if (f.accept(sw)) [[likely]] return bits;
+    if (f.accept(sw)) [[likely]]
+      return bits;
   }
   return static_cast<uint32_t>(store_slow(f, kStoreF32).low);
 }
@@ -258,7 +283,8 @@ uint64_t st0_f64(void* state) noexcept {
     uint64_t bits;
     uint16_t sw;
     __asm__ volatile("fstl %1\n fnstsw %0" : "=a"(sw), "=m"(bits) : "t"(f.st(0)));
-    if (f.accept(sw)) [[likely]] return bits;
+    if (f.accept(sw)) [[likely]]
+      return bits;
   }
   return store_slow(f, kStoreF64).low;
 }
@@ -278,14 +304,18 @@ uint64_t st0_int(void* state, uint32_t kind) noexcept {
     const uint16_t host = kHostControl;
     if (kind == kInt64) {
       __asm__ volatile("fldcw %3\n fistpll %1\n fnstsw %0\n fldcw %4"
-                       : "=a"(sw), "=m"(out) : "t"(f.st(0)), "m"(f.s.fpuc), "m"(host) : "st");
+                       : "=a"(sw), "=m"(out)
+                       : "t"(f.st(0)), "m"(f.s.fpuc), "m"(host)
+                       : "st");
     } else if (kind == kInt32) {
       __asm__ volatile("fldcw %3\n fistpl %1\n fnstsw %0\n fldcw %4"
-                       : "=a"(sw), "+m"(*reinterpret_cast<uint32_t*>(&out)) : "t"(f.st(0)), "m"(f.s.fpuc), "m"(host)
+                       : "=a"(sw), "+m"(*reinterpret_cast<uint32_t*>(&out))
+                       : "t"(f.st(0)), "m"(f.s.fpuc), "m"(host)
                        : "st");
     } else {
       __asm__ volatile("fldcw %3\n fistps %1\n fnstsw %0\n fldcw %4"
-                       : "=a"(sw), "+m"(*reinterpret_cast<uint16_t*>(&out)) : "t"(f.st(0)), "m"(f.s.fpuc), "m"(host)
+                       : "=a"(sw), "+m"(*reinterpret_cast<uint16_t*>(&out))
+                       : "t"(f.st(0)), "m"(f.s.fpuc), "m"(host)
                        : "st");
     }
     if (f.accept(sw)) return out;
@@ -337,10 +367,14 @@ void store_checked(void* state, uint64_t address, uint32_t kind) noexcept {
     if ((r.status & ~f.s.fpuc & (kFpExceptions & ~kFpPE)) != 0) return (void)f.commit(r.status);
   }
   bool ok;
-  if (word) ok = write_linear(cpu, address, cpu.mode(), static_cast<uint16_t>(r.low));
-  else if (dword) ok = write_linear(cpu, address, cpu.mode(), static_cast<uint32_t>(r.low));
-  else if (!wide) ok = write_linear(cpu, address, cpu.mode(), r.low);
-  else ok = write_wide(cpu, address, r);
+  if (word)
+    ok = write_linear(cpu, address, cpu.mode(), static_cast<uint16_t>(r.low));
+  else if (dword)
+    ok = write_linear(cpu, address, cpu.mode(), static_cast<uint32_t>(r.low));
+  else if (!wide)
+    ok = write_linear(cpu, address, cpu.mode(), r.low);
+  else
+    ok = write_wide(cpu, address, r);
   if (!ok) return;
   (void)f.commit(r.status);
   if (r.status & kFpSF) f.raise_flags(kFpSF);
@@ -447,19 +481,26 @@ void fxam(void* state) noexcept {
   const Fpu f(state);
   const Bits80 v(f.reg(0));
   unsigned c = v.sign() ? kFpC1 : 0;
-  if (f.empty(0)) c |= kFpC3 | kFpC0;
-  else if (v.exponent() == 0) c |= v.low == 0 ? kFpC3 : kFpC3 | kFpC2;             // zero, denormal
-  else if (v.low >> 63 == 0) c |= 0u;                                              // unsupported
-  else if (v.exponent() == 0x7fff) c |= v.low << 1 == 0 ? kFpC2 | kFpC0 : kFpC0;   // infinity, NaN
-  else c |= kFpC2;                                                                 // normal
+  if (f.empty(0))
+    c |= kFpC3 | kFpC0;
+  else if (v.exponent() == 0)
+    c |= v.low == 0 ? kFpC3 : kFpC3 | kFpC2;  // zero, denormal
+  else if (v.low >> 63 == 0)
+    c |= 0u;  // unsupported
+  else if (v.exponent() == 0x7fff)
+    c |= v.low << 1 == 0 ? kFpC2 | kFpC0 : kFpC0;  // infinity, NaN
+  else
+    c |= kFpC2;  // normal
   f.set_conditions(static_cast<uint16_t>(c));
 }
 
 void ftst(void* state) noexcept {
   const Fpu f(state);
   uint16_t conditions = kUnordered;
-  if (f.empty(0)) (void)f.stack_fault(false);
-  else (void)finish_compare(f, run_ftst(f.s.fpuc, f.st(0), 0), conditions);
+  if (f.empty(0))
+    (void)f.stack_fault(false);
+  else
+    (void)finish_compare(f, run_ftst(f.s.fpuc, f.st(0), 0), conditions);
   f.set_conditions(conditions);
 }
 

@@ -59,7 +59,7 @@ class Values {
                                               0x407f, 0x5fff, 0x1fff, 0x4043, 0x3fbf};
     Bits v{};
     v.low = chance(2) ? bits() | (chance(20) ? 0 : uint64_t{1} << 63) : kLows[bits() % std::size(kLows)];
-    const uint16_t exponent = chance(2) ? static_cast<uint16_t>(0x3ff0 + bits() % 32)
+    const uint16_t exponent = chance(2)   ? static_cast<uint16_t>(0x3ff0 + bits() % 32)
                               : chance(3) ? static_cast<uint16_t>(bits() & 0x7fff)
                                           : kExponents[bits() % std::size(kExponents)];
     if (chance(3)) v.low = (v.low & ~uint64_t{0} << (bits() % 64)) | (v.low & uint64_t{1} << 63);
@@ -67,13 +67,21 @@ class Values {
     return v;
   }
   uint64_t f64() {
-    static constexpr uint64_t kSpecial[] = {0, 1, 0x7ff0000000000000, 0x7ff8000000000000, 0x7ff0000000000001,
-                                            0x000fffffffffffff, 0x0010000000000000, 0x3ff0000000000000,
-                                            0x7fefffffffffffff, 0xfff4000000000000};
+    static constexpr uint64_t kSpecial[] = {0,
+                                            1,
+                                            0x7ff0000000000000,
+                                            0x7ff8000000000000,
+                                            0x7ff0000000000001,
+                                            0x000fffffffffffff,
+                                            0x0010000000000000,
+                                            0x3ff0000000000000,
+                                            0x7fefffffffffffff,
+                                            0xfff4000000000000};
     return chance(2) ? kSpecial[bits() % std::size(kSpecial)] ^ (chance(2) ? uint64_t{1} << 63 : 0) : bits();
   }
   uint32_t f32() {
-    static constexpr uint32_t kSpecial[] = {0, 1, 0x7f800000, 0x7fc00000, 0x7f800001, 0x007fffff, 0x3f800000, 0xff800100};
+    static constexpr uint32_t kSpecial[] = {0,          1,          0x7f800000, 0x7fc00000,
+                                            0x7f800001, 0x007fffff, 0x3f800000, 0xff800100};
     return chance(2) ? kSpecial[bits() % std::size(kSpecial)] ^ (chance(2) ? 0x80000000 : 0)
                      : static_cast<uint32_t>(bits());
   }
@@ -172,11 +180,11 @@ void compare(const char* name, Host host, Guest guest, bool masked_only = false,
   }
 }
 
-#define HOST(insn)                                                                          \
-  [](Image& image, Operand& operand) {                                                      \
-    __asm__ volatile("frstor %0\n " insn "\n fnsave %0\n"                                   \
-                     : "+m"(image), "+m"(operand)                                           \
-                     :: "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "ax", "memory"); \
+#define HOST(insn)                                                                                             \
+  [](Image& image, Operand& operand) {                                                                         \
+    __asm__ volatile("frstor %0\n " insn "\n fnsave %0\n"                                                      \
+                     : "+m"(image), "+m"(operand)::"st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", \
+                       "st(7)", "ax", "memory");                                                               \
   }
 #define GUEST(body) [](void* state, [[maybe_unused]] Operand& operand) { body; }
 
@@ -208,15 +216,22 @@ TEST(X87, ArithmeticOnRegisters) {
 }
 
 TEST(X87, ArithmeticOnMemory) {
-  compare("fadds", HOST("fadds %1"), GUEST((x87::arith_memory<Arith::Add, Source::F32>(state, get<uint32_t>(operand)))));
-  compare("faddl", HOST("faddl %1"), GUEST((x87::arith_memory<Arith::Add, Source::F64>(state, get<uint64_t>(operand)))));
-  compare("fmull", HOST("fmull %1"), GUEST((x87::arith_memory<Arith::Mul, Source::F64>(state, get<uint64_t>(operand)))));
-  compare("fsubrl", HOST("fsubrl %1"), GUEST((x87::arith_memory<Arith::SubR, Source::F64>(state, get<uint64_t>(operand)))));
-  compare("fdivs", HOST("fdivs %1"), GUEST((x87::arith_memory<Arith::Div, Source::F32>(state, get<uint32_t>(operand)))));
-  compare("fdivrl", HOST("fdivrl %1"), GUEST((x87::arith_memory<Arith::DivR, Source::F64>(state, get<uint64_t>(operand)))));
-  compare("fiaddl", HOST("fiaddl %1"), GUEST((x87::arith_memory<Arith::Add, Source::I32>(state, get<uint32_t>(operand)))));
-  compare("fidivrs", HOST("fidivrs %1"), GUEST((x87::arith_memory<Arith::DivR, Source::I16>(
-                                             state, static_cast<uint32_t>(get<int16_t>(operand))))));
+  compare("fadds", HOST("fadds %1"),
+          GUEST((x87::arith_memory<Arith::Add, Source::F32>(state, get<uint32_t>(operand)))));
+  compare("faddl", HOST("faddl %1"),
+          GUEST((x87::arith_memory<Arith::Add, Source::F64>(state, get<uint64_t>(operand)))));
+  compare("fmull", HOST("fmull %1"),
+          GUEST((x87::arith_memory<Arith::Mul, Source::F64>(state, get<uint64_t>(operand)))));
+  compare("fsubrl", HOST("fsubrl %1"),
+          GUEST((x87::arith_memory<Arith::SubR, Source::F64>(state, get<uint64_t>(operand)))));
+  compare("fdivs", HOST("fdivs %1"),
+          GUEST((x87::arith_memory<Arith::Div, Source::F32>(state, get<uint32_t>(operand)))));
+  compare("fdivrl", HOST("fdivrl %1"),
+          GUEST((x87::arith_memory<Arith::DivR, Source::F64>(state, get<uint64_t>(operand)))));
+  compare("fiaddl", HOST("fiaddl %1"),
+          GUEST((x87::arith_memory<Arith::Add, Source::I32>(state, get<uint32_t>(operand)))));
+  compare("fidivrs", HOST("fidivrs %1"),
+          GUEST((x87::arith_memory<Arith::DivR, Source::I16>(state, static_cast<uint32_t>(get<int16_t>(operand))))));
 }
 
 TEST(X87, Compares) {
@@ -228,7 +243,8 @@ TEST(X87, Compares) {
   compare("ficoml", HOST("ficoml %1"), GUEST((x87::compare_memory<Source::I32, false>(state, get<uint32_t>(operand)))));
   compare("ftst", HOST("ftst"), GUEST(x87::ftst(state)));
   compare("fxam", HOST("fxam"), GUEST(x87::fxam(state)));
-  // The flags are put into memory, where they must be equal too. C1 is cleared by the SDM and kept by AMD. Masked, since an unmasked exception keeps EFLAGS.
+  // The flags are put into memory, where they must be equal too. C1 is cleared by the SDM and kept by AMD. Masked,
+  // since an unmasked exception keeps EFLAGS.
   compare("fcomi", HOST("clc\n fcomi %%st(1), %%st\n lahf\n movb %%ah, %1"),
           GUEST(put(operand, static_cast<uint8_t>((x87::compare_eflags<false, false>(state, 1)) | 2))), true, kFpC1);
   compare("fucomip", HOST("clc\n fucomip %%st(2), %%st\n lahf\n movb %%ah, %1"),
@@ -239,7 +255,8 @@ TEST(X87, Loads) {
   compare("flds", HOST("flds %1"), GUEST(x87::fld_f32(state, get<uint32_t>(operand))));
   compare("fldl", HOST("fldl %1"), GUEST(x87::fld_f64(state, get<uint64_t>(operand))));
   compare("fldt", HOST("fldt %1"),
-          GUEST(x87::fld_f80(state, get<uint64_t>(operand), static_cast<uint32_t>(operand.bytes[8] | operand.bytes[9] << 8))));
+          GUEST(x87::fld_f80(state, get<uint64_t>(operand),
+                             static_cast<uint32_t>(operand.bytes[8] | operand.bytes[9] << 8))));
   compare("fld st", HOST("fld %%st(2)"), GUEST(x87::fld_st(state, 2)));
   compare("filds", HOST("filds %1"), GUEST(x87::fild(state, static_cast<uint64_t>(get<int16_t>(operand)))));
   compare("fildll", HOST("fildll %1"), GUEST(x87::fild(state, get<uint64_t>(operand))));
@@ -263,24 +280,30 @@ T stored(void* state, T value) {
 TEST(X87, Stores) {
   compare("fsts", HOST("fsts %1"), GUEST(put(operand, stored(state, x87::st0_f32(state)))), true);
   compare("fstl", HOST("fstl %1"), GUEST(put(operand, stored(state, x87::st0_f64(state)))), true);
-  compare("fists", HOST("fists %1"), GUEST(put(operand, static_cast<uint16_t>(stored(state, x87::st0_int(state, x87::kInt16))))), true);
-  compare("fistl", HOST("fistl %1"), GUEST(put(operand, static_cast<uint32_t>(stored(state, x87::st0_int(state, x87::kInt32))))), true);
+  compare("fists", HOST("fists %1"),
+          GUEST(put(operand, static_cast<uint16_t>(stored(state, x87::st0_int(state, x87::kInt16))))), true);
+  compare("fistl", HOST("fistl %1"),
+          GUEST(put(operand, static_cast<uint32_t>(stored(state, x87::st0_int(state, x87::kInt32))))), true);
   compare("fistpll", HOST("fistpll %1"), GUEST({
             put(operand, stored(state, x87::st0_int(state, x87::kInt64)));
             Fpu(state).pop();
-          }), true);
+          }),
+          true);
   compare("fisttps", HOST("fisttps %1"), GUEST({
             put(operand, static_cast<uint16_t>(stored(state, x87::st0_int(state, x87::kInt16 | x87::kTrunc))));
             Fpu(state).pop();
-          }), true);
+          }),
+          true);
   compare("fisttpl", HOST("fisttpl %1"), GUEST({
             put(operand, static_cast<uint32_t>(stored(state, x87::st0_int(state, x87::kInt32 | x87::kTrunc))));
             Fpu(state).pop();
-          }), true);
+          }),
+          true);
   compare("fisttpll", HOST("fisttpll %1"), GUEST({
             put(operand, stored(state, x87::st0_int(state, x87::kInt64 | x87::kTrunc)));
             Fpu(state).pop();
-          }), true);
+          }),
+          true);
   compare("fst st", HOST("fst %%st(2)"), GUEST(x87::fst_st(state, 2)));
   compare("fstp st", HOST("fstp %%st(2)"), GUEST(x87::fstp_st(state, 2)));
   compare("fstp st0", HOST("fstp %%st(0)"), GUEST(x87::fstp_st(state, 0)));
@@ -316,7 +339,8 @@ int64_t ulps(const Image& a, const Image& b, unsigned reg) {
   if (x.high == y.high) return static_cast<int64_t>(x.low - y.low);
   if (x.low == 0 && y.low == 0) return 1 << 20;
   // Across a power of two: 1.000 against 0.111..1
-  return x.high - y.high == 1 ? static_cast<int64_t>((x.low << 1) - y.low - 0) : static_cast<int64_t>(x.low - (y.low << 1));
+  return x.high - y.high == 1 ? static_cast<int64_t>((x.low << 1) - y.low - 0)
+                              : static_cast<int64_t>(x.low - (y.low << 1));
 }
 
 void approximate(const char* name, Host host, Guest guest, unsigned results, bool (*in_domain)(const State&)) {
@@ -353,15 +377,19 @@ bool normal(const State& s, unsigned i) {
 
 TEST(X87, Transcendentals) {
   // Where the host reduces by the same pi; tiny arguments aside, whose rounding hosts differ in.
-  const auto trig = [](const State& s) { return !normal(s, 0) || (exponent(s, 0) < 0x4010 && exponent(s, 0) > 0x3f00); };
-  const auto any2 = [](const State& s) {
-    return (!normal(s, 0) || !normal(s, 1)) || (exponent(s, 0) > 0x2000 && exponent(s, 1) > 0x2000 &&
-                                              exponent(s, 0) < 0x6000 && exponent(s, 1) < 0x6000);
+  const auto trig = [](const State& s) {
+    return !normal(s, 0) || (exponent(s, 0) < 0x4010 && exponent(s, 0) > 0x3f00);
   };
-  const auto small = [](const State& s) { return !normal(s, 0) || (exponent(s, 0) < 0x3fff && exponent(s, 0) > 0x3f00); };
+  const auto any2 = [](const State& s) {
+    return (!normal(s, 0) || !normal(s, 1)) ||
+           (exponent(s, 0) > 0x2000 && exponent(s, 1) > 0x2000 && exponent(s, 0) < 0x6000 && exponent(s, 1) < 0x6000);
+  };
+  const auto small = [](const State& s) {
+    return !normal(s, 0) || (exponent(s, 0) < 0x3fff && exponent(s, 0) > 0x3f00);
+  };
   const auto near1 = [](const State& s) {
-    return normal(s, 0) && exponent(s, 0) < 0x3ffd && exponent(s, 0) > 0x3f00 && normal(s, 1) && exponent(s, 1) < 0x6000 &&
-           exponent(s, 1) > 0x2000;
+    return normal(s, 0) && exponent(s, 0) < 0x3ffd && exponent(s, 0) > 0x3f00 && normal(s, 1) &&
+           exponent(s, 1) < 0x6000 && exponent(s, 1) > 0x2000;
   };
   approximate("fsin", HOST("fsin"), GUEST(x87::fsin(state)), 1, trig);
   approximate("fcos", HOST("fcos"), GUEST(x87::fcos(state)), 1, trig);
@@ -432,7 +460,8 @@ TEST(Float128Functions, HoldTheirIdentities) {
     const Float128 a = exp2_minus1_128(x / 2) + 1, whole = exp2_minus1_128(x) + 1;
     ASSERT_TRUE(magnitude(a * a - whole) < limit * 4) << static_cast<double>(x);
     // log2(u) + log2(v) = log2(u v) where the product is exact
-    const auto u = static_cast<long double>(1 + random() % 0xffffffff), w = static_cast<long double>(1 + random() % 0xffffffff);
+    const auto u = static_cast<long double>(1 + random() % 0xffffffff),
+               w = static_cast<long double>(1 + random() % 0xffffffff);
     ASSERT_TRUE(magnitude(log2_times_128(u, 1) + log2_times_128(w, 1) - log2_times_128(u * w, 1)) < limit * 64);
   }
 }

@@ -16,13 +16,13 @@ namespace panda::x86 {
 
 // What is known of the x87 stack between the instructions of a unit.
 struct X87Known {
-  bool guess = false;      // top and empty: as they should be
-  bool valid = false;      // and as they surely are
+  bool guess = false;  // top and empty: as they should be
+  bool valid = false;  // and as they surely are
   uint8_t top = 0;
-  uint8_t empty = 0xff;    // a bit for each register, by physical number
-  bool uses_f80 = false;   // the unit has F80 slots, which lie where MMX slots do:
-  bool uses_mmx = false;   // never both in one unit
-  size_t scanned = 0;      // ops up to here were looked at for what may change the stack
+  uint8_t empty = 0xff;   // a bit for each register, by physical number
+  bool uses_f80 = false;  // the unit has F80 slots, which lie where MMX slots do:
+  bool uses_mmx = false;  // never both in one unit
+  size_t scanned = 0;     // ops up to here were looked at for what may change the stack
   size_t blocks = 0;
   class X87Misses* misses = nullptr;
 
@@ -76,7 +76,7 @@ class InlineX87 {
   // Memory forms; the address is checked for the format's size.
   Value load(ir::Op op, const ZydisDecodedOperand& at, ir::F80Format format, Value a = {});
   void store(const ZydisDecodedOperand& at, ir::F80Format format);  // of ST(0)
-  exec::InsnEnd done();  // the tags and the top, where they changed
+  exec::InsnEnd done();                                             // the tags and the top, where they changed
 
  private:
   [[nodiscard]] unsigned phys(unsigned i) const { return (x_.x87->top + i) & 7; }

@@ -120,9 +120,14 @@ void f2xm1(void* state) noexcept {
   const long double x = f.st(0);
   Outcome r{x, 0};
   switch (classify(f, 0)) {
-    case Class::Zero: break;
-    case Class::NaN: r = nan_of(f, x, x); break;
-    case Class::Infinity: r.value = std::signbit(x) ? -1.0L : x; break;
+    case Class::Zero:
+      break;
+    case Class::NaN:
+      r = nan_of(f, x, x);
+      break;
+    case Class::Infinity:
+      r.value = std::signbit(x) ? -1.0L : x;
+      break;
     default:
       // Undefined beyond 1: there the value stays.
       if (x >= -1 && x <= 1) r = rounded(f, exp2_minus1_128(x), denormal_flag(classify(f, 0)));
@@ -162,7 +167,9 @@ void fpatan(void* state) noexcept {
   const DefaultMxcsr scope;
   binary(state, [](const Fpu& f, Class x, Class y) -> Outcome {
     const bool left = std::signbit(f.st(0)), below = std::signbit(f.st(1));
-    const auto angle = [&](int quarters) { return rounded_inexact(f, pi_times_128(below ? -quarters : quarters), denormal_flag(x, y)); };
+    const auto angle = [&](int quarters) {
+      return rounded_inexact(f, pi_times_128(below ? -quarters : quarters), denormal_flag(x, y));
+    };
     const Outcome zero{below ? -0.0L : 0.0L, denormal_flag(x, y)};
     if (y == Class::Infinity) return x == Class::Infinity ? angle(left ? 3 : 1) : angle(2);
     if (x == Class::Infinity || y == Class::Zero) return left ? angle(4) : zero;

@@ -128,7 +128,7 @@ constexpr cstring kMissing<cstring> = "";
     return read({args, argname, kind, nullptr, false}, defval);                                               \
   }                                                                                                           \
   type panda_parse_##suffix##_req(panda_arg_list* args, const char* argname, const char* help) {              \
-    return read({args, argname, kind, help, true}, kMissing<type>);                                                  \
+    return read({args, argname, kind, help, true}, kMissing<type>);                                           \
   }                                                                                                           \
   type panda_parse_##suffix##_opt(panda_arg_list* args, const char* argname, type defval, const char* help) { \
     return read({args, argname, kind, help, false}, defval);                                                  \

@@ -76,7 +76,8 @@ void panda_set_os_name(char* os_name) {
   const std::string bits = first == std::string::npos ? "" : name.substr(first + 1, second - first - 1);
   const std::string variant = second == std::string::npos ? "" : name.substr(second + 1);
   if (family.empty() || (bits != "32" && bits != "64")) {
-    std::fprintf(stderr, "panda: panda_set_os_name: '%s' is not FAMILY-BITS[-VARIANT], like linux-64-debian:12\n", name.c_str());
+    std::fprintf(stderr, "panda: panda_set_os_name: '%s' is not FAMILY-BITS[-VARIANT], like linux-64-debian:12\n",
+                 name.c_str());
     return;
   }
   for (char* old : {panda_os_name, panda_os_family, panda_os_variant}) std::free(old);

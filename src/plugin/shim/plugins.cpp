@@ -89,7 +89,8 @@ panda_cb_with_context panda_get_cb_trampoline(panda_cb_type type) {
     break;
 #define PANDA_CALLBACK_NOARGS(ID, member, kind, result) PANDA_CALLBACK(ID, member, kind, result, )
 #include "panda/callbacks/cb-table.inc"
-    default: break;
+    default:
+      break;
   }
   return cb;
 }

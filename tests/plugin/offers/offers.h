@@ -1,8 +1,8 @@
 #ifndef OFFERS_H
 #define OFFERS_H
+#include "offers/offers_int_fns.h"
 #include "panda/plugin.h"
 #include "panda/plugin_plugin.h"
-#include "offers/offers_int_fns.h"
 #ifdef __cplusplus
 extern "C" {
 #endif

@@ -28,7 +28,24 @@ typedef uint32_t panda_x86_word;
   uint32_t name##_upper_
 #endif
 
-enum { R_EAX = 0, R_ECX, R_EDX, R_EBX, R_ESP, R_EBP, R_ESI, R_EDI, R_R8, R_R9, R_R10, R_R11, R_R12, R_R13, R_R14, R_R15 };
+enum {
+  R_EAX = 0,
+  R_ECX,
+  R_EDX,
+  R_EBX,
+  R_ESP,
+  R_EBP,
+  R_ESI,
+  R_EDI,
+  R_R8,
+  R_R9,
+  R_R10,
+  R_R11,
+  R_R12,
+  R_R13,
+  R_R14,
+  R_R15
+};
 #define R_AL 0
 #define R_CL 1
 #define R_DL 2
@@ -107,13 +124,13 @@ typedef struct CPUX86State {
   PANDA_WORD(cc_src);
   PANDA_WORD(cc_src2);
   uint32_t cc_op;
-  int32_t df;             /* 1 or -1 */
-  PANDA_WORD(eflags);     /* system flags only, see above */
-  uint64_t hflags;        /* the mode bits that translations depend on; derived, the engine's own */
-  SegmentCache segs[6];   /* by R_ES .. R_GS */
+  int32_t df;           /* 1 or -1 */
+  PANDA_WORD(eflags);   /* system flags only, see above */
+  uint64_t hflags;      /* the mode bits that translations depend on; derived, the engine's own */
+  SegmentCache segs[6]; /* by R_ES .. R_GS */
   SegmentCache ldt;
   SegmentCache tr;
-  SegmentCache gdt;       /* base and limit only */
+  SegmentCache gdt; /* base and limit only */
   SegmentCache idt;
 #ifdef PANDA_CORE_VIEW
   union {
@@ -138,21 +155,21 @@ typedef struct CPUX86State {
 
   /* x87: registers by physical number; ST(i) is fpregs[(fpstt + i) & 7] */
   uint32_t fpstt;
-  uint16_t fpus;          /* status word without TOP */
-  uint16_t fpuc;          /* control word */
-  uint8_t fptags[8];      /* by physical number; 0 valid, 1 empty */
+  uint16_t fpus;     /* status word without TOP */
+  uint16_t fpuc;     /* control word */
+  uint8_t fptags[8]; /* by physical number; 0 valid, 1 empty */
   FPReg fpregs[8];
   uint16_t fpop;
   uint16_t fpcs;
   uint16_t fpds;
-  uint16_t fpus_next_;    /* engine: status word once the running store instruction is done */
+  uint16_t fpus_next_; /* engine: status word once the running store instruction is done */
   uint64_t fpip;
   uint64_t fpdp;
 
-  uint32_t mxcsr;         /* as of the last synchronisation; the sticky flags may run ahead in the engine */
+  uint32_t mxcsr; /* as of the last synchronisation; the sticky flags may run ahead in the engine */
   uint32_t mxcsr_pad_;
   uint64_t xcr0;
-  ZMMReg xmm_regs[16];    /* bytes 0-15 XMM, 16-31 upper half of YMM */
+  ZMMReg xmm_regs[16]; /* bytes 0-15 XMM, 16-31 upper half of YMM */
 
   /* MSRs */
   uint32_t sysenter_cs;
@@ -165,7 +182,7 @@ typedef struct CPUX86State {
   uint64_t cstar;
   uint64_t fmask;
   uint64_t kernelgsbase;
-  int64_t tsc_offset;     /* guest TSC minus the virtual clock's */
+  int64_t tsc_offset; /* guest TSC minus the virtual clock's */
   uint64_t tsc_aux;
   uint64_t pat;
   uint64_t mtrr_def_type;
@@ -174,7 +191,7 @@ typedef struct CPUX86State {
   uint64_t mtrr_mask[8];
   uint64_t misc_enable;
   uint64_t spec_ctrl;
-  uint64_t pdptes_[4];    /* engine: the page-directory pointers of 32-bit PAE paging, as of the last CR3 load */
+  uint64_t pdptes_[4];      /* engine: the page-directory pointers of 32-bit PAE paging, as of the last CR3 load */
   uint64_t large_pages_[6]; /* engine: where large pages were translated since the last TLB flush */
 
   /* exceptions and interrupts */
@@ -183,26 +200,26 @@ typedef struct CPUX86State {
   uint32_t exception_flags_; /* engine: has error code, is a trap, is software */
   uint32_t halted;
   uint32_t interrupt_request;
-  uint32_t inhibit_irq;   /* interrupt shadow of STI (1) or MOV SS (2) until the next instruction is done */
+  uint32_t inhibit_irq; /* interrupt shadow of STI (1) or MOV SS (2) until the next instruction is done */
   uint32_t nmi_blocked;
-  uint32_t old_exception; /* the one being delivered, for double faults; -1 none */
+  uint32_t old_exception;      /* the one being delivered, for double faults; -1 none */
   uint64_t exception_next_eip; /* engine: where a software interrupt returns to */
   uint64_t cr2_pending_;
   uint32_t debug_pending_; /* engine: breakpoints hit by a MOV SS, taken behind the next instruction */
   uint32_t debug_pad_;
 
-  uint32_t cpu_model;     /* index into the engine's CPU models */
+  uint32_t cpu_model; /* index into the engine's CPU models */
   int32_t cpu_index;
   uint64_t cpuid_features_[8];
   uint64_t segment_bounds_[2]; /* engine: FS and GS: offsets below this are in the limit */
-  uint64_t random_;       /* engine: what RDRAND and RDSEED are drawn from */
+  uint64_t random_;            /* engine: what RDRAND and RDSEED are drawn from */
 
   /* PANDA */
-  void *env_ptr;          /* points at this struct, so that both generations of plugin source compile */
+  void *env_ptr; /* points at this struct, so that both generations of plugin source compile */
   PANDA_WORD(panda_guest_pc);
   uint64_t rr_guest_instr_count; /* completed guest instructions since the recording or run began */
   uint64_t mem_io_vaddr;
-  void *opaque_[4];       /* the engine's */
+  void *opaque_[4]; /* the engine's */
 } CPUX86State;
 
 #endif
