@@ -132,16 +132,6 @@ def pandalog_speed():
     return ", ".join(f"{rate} million by the {interface} interface" for interface, rate in found)
 
 
-def write(text):
-    with open(run.DOC, encoding="utf-8") as file:
-        document = file.read()
-    begin, end = "<!-- plugins begin -->", "<!-- plugins end -->"
-    head, rest = document.split(begin)
-    with open(run.DOC, "w", encoding="utf-8") as file:
-        file.write(f"{head}{begin}\n{text}{end}{rest.split(end)[1]}")
-    print(f"written to {os.path.relpath(run.DOC)}", file=sys.stderr)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-n", type=int, default=3, help="rounds at most (default 3)")
@@ -178,7 +168,7 @@ def main():
         text += f"\nPandalog entries a second, by wall clock (1 million wanted): {speed}.\n"
     print(text)
     if not (given.dry_run or given.only or given.recording):
-        write(text)
+        run.write_between("plugins", text)
     sys.exit(1 if failures else 0)
 
 

@@ -126,6 +126,17 @@ def table(arch, m):
     return f"### {arch}\n\n" + "\n".join(lines) + "\n"
 
 
+def write_between(name, text):
+    """Replaces what stands in docs/performance.md between the two comments of that name."""
+    with open(DOC, encoding="utf-8") as file:
+        document = file.read()
+    begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
+    head, rest = document.split(begin)
+    with open(DOC, "w", encoding="utf-8") as file:
+        file.write(f"{head}{begin}\n{text}{end}{rest.split(end)[1]}")
+    print(f"written to {os.path.relpath(DOC)}", file=sys.stderr)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-n", type=int, default=3, help="rounds (default 3)")
@@ -143,14 +154,7 @@ def main():
     print(text)
     if options.dry_run or options.arch:
         return
-    with open(DOC, encoding="utf-8") as file:
-        document = file.read()
-    begin, end = "<!-- bench begins -->", "<!-- bench ends -->"
-    head, rest = document.split(begin)
-    tail = rest.split(end)[1]
-    with open(DOC, "w", encoding="utf-8") as file:
-        file.write(f"{head}{begin}\n{text}{end}{tail}")
-    print(f"written to {os.path.relpath(DOC)}", file=sys.stderr)
+    write_between("bench", text)
 
 
 if __name__ == "__main__":

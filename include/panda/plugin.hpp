@@ -215,10 +215,6 @@ constexpr bool zero_means_nothing(panda_cb_type type) {
   return type != PANDA_CB_BEFORE_HANDLE_EXCEPTION && type != PANDA_CB_BEFORE_HANDLE_INTERRUPT;
 }
 
-}  // namespace detail
-
-namespace detail {
-
 // A function object of a memory callback may have a filter (panda_filter_callback()):
 //   static bool wants(const F &, target_ulong pc, target_ulong addr, size_t size, const uint8_t *data)
 template <typename F>

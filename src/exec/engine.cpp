@@ -171,11 +171,16 @@ TranslationUnit* Engine::find_or_translate(const UnitKey& key, uint32_t variant)
   return &inserted;
 }
 
-TranslationUnit* Engine::next_unit() {
-  const UnitKey key = frontend_.current_key(*cpu_);
+TranslationUnit* Engine::known_jump(const UnitKey& key) {
   cache_->jumps().select(key);
-  if (TranslationUnit* unit = cache_->jumps().find(key.pc - key.pc_base)) return unit;
+  return cache_->jumps().find(key.pc - key.pc_base);
+}
+
+TranslationUnit* Engine::next_unit(bool by_direct_exit) {
+  const UnitKey key = frontend_.current_key(*cpu_);
+  if (TranslationUnit* unit = known_jump(key)) return unit;
   TranslationUnit* unit = find_or_translate(key, kNormal);
+  if (by_direct_exit && unit != nullptr && unit->phys_next == 0) return unit;
   if (unit == nullptr || !unit->valid || (unit->variant != kNormal && unit->variant != kRegion)) return unit;
   const unsigned mode = frontend_.fetch_mode(key.flags);
   const bool global = memory_.fetched_globally(key.pc, mode) &&
@@ -189,9 +194,7 @@ const void* Engine::next_code(void* state) noexcept {
   VcpuContext& cpu = VcpuContext::of(state);
   Engine& e = *static_cast<Engine*>(cpu.engine);
   if (cpu.exact != 0 || !e.may_go_on()) return nullptr;
-  const UnitKey key = e.frontend_.current_key(cpu);
-  e.cache_->jumps().select(key);
-  TranslationUnit* unit = e.cache_->jumps().find(key.pc - key.pc_base);
+  TranslationUnit* unit = e.known_jump(e.frontend_.current_key(cpu));
   if (unit == nullptr) return nullptr;
   e.current_ = unit;
   e.stats_.dispatches++;
@@ -293,14 +296,6 @@ void Engine::make_region() {
 }
 
 std::optional<StopReason> Engine::run_units(uint32_t variant) {
-  // What a direct exit can be linked to needs no place in the jump cache.
-  const auto direct_target = [this] {
-    const UnitKey key = frontend_.current_key(*cpu_);
-    cache_->jumps().select(key);
-    TranslationUnit* target = cache_->jumps().find(key.pc - key.pc_base);
-    if (target == nullptr) target = find_or_translate(key, kNormal);
-    return target == nullptr || target->phys_next == 0 ? target : next_unit();
-  };
   // A guest that polls a device comes here for each access: the jump cache is the shorter way.
   TranslationUnit* unit = variant == kNormal && chaining_ ? next_unit() : find_or_translate(variant);
   while (unit != nullptr) {
@@ -315,7 +310,7 @@ std::optional<StopReason> Engine::run_units(uint32_t variant) {
       case Exit::Indirect: {
         if (cpu_->budget <= 0 || flush_wanted_ || !chaining_) return std::nullopt;
         if (instrumenter_ != nullptr && instrumenter_->block_open()) return std::nullopt;
-        unit = exit.kind == Exit::Indirect ? next_unit() : direct_target();
+        unit = next_unit(exit.kind == Exit::Direct);
         if (unit != nullptr) left_to(exit, unit);
         break;
       }

@@ -106,7 +106,9 @@ class Engine : public CodeObserver {
   std::optional<StopReason> run_units(uint32_t variant);  // until the dispatcher is needed
   bool handle_request(TranslationUnit& unit, uint32_t index, bool& resume);
   TranslationUnit* find_or_translate(const UnitKey& key, uint32_t variant);
-  TranslationUnit* next_unit();  // at the guest's pc, remembered in the jump cache
+  [[nodiscard]] TranslationUnit* known_jump(const UnitKey& key);  // nullptr: the jump cache has none
+  // At the guest's pc, and remembered in the jump cache; but what a direct exit can be linked to needs no place there.
+  TranslationUnit* next_unit(bool by_direct_exit = false);
   static const void* next_code(void* state) noexcept;
   bool may_go_on();
   void finish_exact();

@@ -1,7 +1,6 @@
 #include "plugin/instrumentation.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "base/host_fp.h"
@@ -67,35 +66,7 @@ Instrumentation& Instrumentation::of(void* state) {
   return *static_cast<Instrumentation*>(VcpuContext::of(state).observer);
 }
 
-// ---- the state as plugins see it
-
-uint64_t Instrumentation::field(uint32_t offset) const {
-  uint64_t value = 0;
-  std::memcpy(&value, static_cast<const uint8_t*>(engine_.cpu().state()) + offset, sizeof(value));
-  return value;
-}
-
-void Instrumentation::set_fields(uint64_t pc, uint64_t count) {
-  store_field(target_.guest_pc_offset, pc & target_.address_mask);
-  store_field(target_.instr_count_offset, count - count_origin);
-}
-
-void Instrumentation::synchronise() {
-  set_fields(engine_.frontend().current_key(engine_.cpu()).pc, engine_.count().value);
-}
-
-// Whoever calls a plugin has set the fields. Else (a plugin comes or goes between units) the engine knows better.
-bool Instrumentation::fields_hold() const {
-  return engine_.current_unit() != nullptr || registry_.running() != nullptr;
-}
-
-uint64_t Instrumentation::current_pc() const {
-  const uint64_t pc = fields_hold() ? field(target_.guest_pc_offset) : engine_.frontend().current_key(engine_.cpu()).pc;
-  return pc & target_.address_mask;
-}
-uint64_t Instrumentation::current_count() const {
-  return fields_hold() ? field(target_.instr_count_offset) + count_origin : engine_.count().value;
-}
+// ---- between blocks
 
 // The budget is used up at once where the registrations changed, so that the next block is looked up
 // by the engine, which then drops the translations. The count stays: completed() is their difference.
@@ -163,10 +134,9 @@ void Instrumentation::emit_moment(Moment& moment, ir::Builder& b) {
   moment.done = true;
   const uint64_t pc_mask = ir::mask_of(b.unit().pc_type);
   if (moment.set_pc) b.set(b.unit().pc_offset, b.konst(b.unit().pc_type, moment.pc_register & pc_mask));
-  b.set(target_.guest_pc_offset, b.i64(moment.pc & target_.address_mask));
-  const ir::Value count = insn_count(b);
-  const uint64_t added = (moment.after ? 1 : 0) - count_origin;
-  b.set(target_.instr_count_offset, added != 0 ? b.add(count, b.i64(added)) : count);
+  emit_pc(b, moment.pc);
+  b.insn_goes_on();
+  emit_count(b, moment.after);
 }
 
 void Instrumentation::emit_calls(const Calls& calls, Moment& moment, ir::Builder& b) {
@@ -457,7 +427,7 @@ void Instrumentation::part_ends(void* state, uint64_t tb_word, uint64_t count, u
   if (open.left != 0 && !open.dropped) return;
   const HostFp fp(VcpuContext::of(state).host_mxcsr);
   const uint64_t generation = self.registry_.generation();
-  self.set_fields(pc, count + 1);
+  self.set_moment(pc, count + 1);
   self.close_open_block(open.left == 0 ? TB_EXIT_IDX0 : TB_EXIT_REQUESTED);
   self.callback_done(generation);
 }
@@ -467,7 +437,7 @@ void Instrumentation::finish_insn(TranslationBlock& tb, uint32_t index, uint64_t
   const auto found = after_insns_.find(&tb);
   if (found == after_insns_.end() || index >= found->second.size()) return;
   const std::vector<Callback*> callbacks = found->second[index];
-  set_fields(pc, engine_.count().value);
+  set_moment(pc, engine_.count().value);
   for (const Callback* c : callbacks) registry_.call_one(*c, engine_.cpu().state(), pc & target_.address_mask);
 }
 
@@ -514,7 +484,7 @@ void Instrumentation::unit_left_early(VcpuContext& cpu, exec::TranslationUnit& u
     restore_state(*open_.tb);
     close_open_block(TB_EXIT_REQUESTED);
   } else if (open_.left == 0) {
-    set_fields(linear, cpu.completed());
+    set_moment(linear, cpu.completed());
     close_open_block(TB_EXIT_IDX0);
   }
 }
@@ -535,7 +505,7 @@ bool Instrumentation::asid_changes(VcpuContext& cpu, uint64_t old_value, uint64_
   if (old_value == new_value || !registry_.active(PANDA_CB_ASID_CHANGED)) return false;
   const HostFp fp(cpu.host_mxcsr);
   // The write ends its unit, whose instructions are all paid for; it has not completed itself.
-  set_fields(engine_.frontend().current_key(cpu).pc, cpu.completed() - (cpu.exact != 0 ? 0 : 1));
+  set_moment(engine_.frontend().current_key(cpu).pc, cpu.completed() - (cpu.exact != 0 ? 0 : 1));
   bool blocked = false;
   registry_.call(
       PANDA_CB_ASID_CHANGED, nullptr,

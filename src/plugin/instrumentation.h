@@ -46,9 +46,12 @@ class Instrumentation : public exec::Instrumenter, public CpuObserver {
   void want_dispatch() { dispatch_wanted_ = true; }
   // Before a callback in the middle of an instruction: what current_pc() and current_count() then say.
   void set_moment(uint64_t pc, uint64_t count) {
-    store_field(target_.guest_pc_offset, pc);
+    store_field(target_.guest_pc_offset, pc & target_.address_mask);
     store_field(target_.instr_count_offset, count - count_origin);
   }
+  // The same by translated code. Nothing where the target has no such field.
+  void emit_pc(ir::Builder& b, uint64_t pc) const;
+  void emit_count(ir::Builder& b, bool after_insn) const;
   // After a callback that C++ code made on behalf of translated code, which takes VcpuContext::budget over again: where
   // registrations have changed since, translated code leaves at its next block.
   void callback_done(uint64_t generation_before) {
@@ -144,7 +147,6 @@ class Instrumentation : public exec::Instrumenter, public CpuObserver {
   }
   [[nodiscard]] uint64_t field(uint32_t offset) const;
   void leave_at_next_block();
-  void set_fields(uint64_t pc, uint64_t count);
   void emit_moment(Moment& moment, ir::Builder& b);
   void emit_calls(const Calls& calls, Moment& moment, ir::Builder& b);
   // Before an instruction: where a callback changed code that was translated, the unit is left, and the instruction

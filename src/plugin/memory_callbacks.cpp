@@ -122,15 +122,9 @@ void MemoryCallbacks::emit_direct(ir::Builder& b, Phase phase, const Access& acc
   const auto looks = [](const Callback* c) { return c->call.reads.end != 0; };
   const auto filtered = [](const Callback* c) { return c->filter != nullptr; };
   if (std::ranges::any_of(callbacks, looks) || std::ranges::any_of(callbacks, filtered)) {
-    if (target_.guest_pc_offset != kNoField) b.set(target_.guest_pc_offset, b.i64(pc));
+    instrumentation_.emit_pc(b, pc);
   }
-  if (std::ranges::any_of(callbacks, looks)) {
-    const Value count = b.emit(Op::insn_count, Type::I64, {});
-    const uint64_t origin = instrumentation_.count_origin;
-    if (target_.instr_count_offset != kNoField) {
-      b.set(target_.instr_count_offset, origin == 0 ? count : b.sub(count, b.i64(origin)));
-    }
-  }
+  if (std::ranges::any_of(callbacks, looks)) instrumentation_.emit_count(b, false);
   const uint64_t mask = target_.address_mask;
   const Value address = mask == ~uint64_t{0} ? access.address : b.and_(access.address, b.i64(mask));
   for (const Callback* c : callbacks) {
@@ -179,12 +173,8 @@ void MemoryCallbacks::after_store(ir::Builder& b, const Access& access, Value da
 const ir::HelperDesc& MemoryCallbacks::before_call(ir::Builder& b, const ir::HelperDesc& helper) {
   begin_place(b, nullptr);
   emit_note(b);
-  if (target_.guest_pc_offset != kNoField && target_.instr_count_offset != kNoField) {
-    const uint64_t pc = b.unit().guest_insns.back().pc + unit_->key.pc_base;
-    b.set(target_.guest_pc_offset, b.i64(pc & target_.address_mask));
-    const Value count = b.emit(Op::insn_count, Type::I64, {});
-    b.set(target_.instr_count_offset, b.sub(count, b.i64(instrumentation_.count_origin)));
-  }
+  instrumentation_.emit_pc(b, b.unit().guest_insns.back().pc + unit_->key.pc_base);
+  instrumentation_.emit_count(b, false);
   const auto [at, made] = helpers_.try_emplace(&helper, helper);
   if (made) at->second.reads = at->second.writes = ir::kAllState;  // callbacks see and may change everything
   return at->second;

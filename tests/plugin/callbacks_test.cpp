@@ -9,23 +9,13 @@
 #include "plugin/plugin_host.h"
 #include "random_program.h"
 #include "toy_machine.h"
+#include "toy_target.h"
 
 namespace panda::plugin {
 namespace {
 
 using toy::Assembler;
 using toy::Insn;
-
-uint64_t no_asid(VcpuContext&) { return 0; }
-uint32_t no_flags(VcpuContext&) { return 0; }
-unsigned no_text(VcpuContext&, uint64_t, std::span<const uint8_t>, std::string&) { return 0; }
-const Target kTarget{.name = "x86_64",
-                     .guest_pc_offset = offsetof(toy::State, plugin_view.pc),
-                     .instr_count_offset = offsetof(toy::State, plugin_view.count),
-                     .address_mask = 0xffffffff,
-                     .asid = no_asid,
-                     .flags = no_flags,
-                     .disassemble = no_text};
 
 #define KEEP __attribute__((noipa))
 #ifdef __SANITIZE_ADDRESS__
@@ -39,12 +29,7 @@ class CallbacksTest : public testing::TestWithParam<toy::BackendFactory> {
   void start(const std::vector<uint8_t>& program, std::vector<uint64_t> interrupts = {}) {
     host_.reset();
     machine_ = std::make_unique<toy::Machine>(GetParam(), program, std::move(interrupts));
-    auto host = PluginHost::create({.engine = machine_->engine.get(),
-                                    .arch = "x86_64",
-                                    .executable_dir = "",
-                                    .library_dir = "",
-                                    .hooks = {},
-                                    .target = &kTarget});
+    auto host = create_toy_host(*machine_);
     ASSERT_TRUE(host.has_value());
     host_ = std::move(*host);
     plugin_.name = "test";

@@ -14,22 +14,12 @@
 #include "snapshot/fake_line_for_test.h"
 #include "snapshot/snapshot.h"
 #include "toy_machine.h"
+#include "toy_target.h"
 
 namespace panda::plugin {
 namespace {
 
 using toy::Insn;
-
-uint64_t no_asid(VcpuContext&) { return 0; }
-uint32_t no_flags(VcpuContext&) { return 0; }
-unsigned no_text(VcpuContext&, uint64_t, std::span<const uint8_t>, std::string&) { return 4; }
-const Target kToyTarget{.name = "x86_64",
-                        .guest_pc_offset = offsetof(toy::State, plugin_view.pc),
-                        .instr_count_offset = offsetof(toy::State, plugin_view.count),
-                        .address_mask = 0xffffffff,
-                        .asid = no_asid,
-                        .flags = no_flags,
-                        .disassemble = no_text};
 
 // Rounds of one block: counts in r3, r4, r5, and down in r1. The counting instructions are the first three.
 constexpr uint32_t kTop = 4, kRounds = 50, kInsns = 5;
@@ -113,12 +103,7 @@ class CodeChangeTest : public testing::TestWithParam<toy::BackendFactory> {
     hooks.plugin_writes = [this](std::optional<InsnCount> at) {
       if (recorder_) recorder_->plugin_writes(at);
     };
-    auto host = PluginHost::create({.engine = machine_->engine.get(),
-                                    .arch = "x86_64",
-                                    .executable_dir = "",
-                                    .library_dir = "",
-                                    .hooks = hooks,
-                                    .target = &kToyTarget});
+    auto host = create_toy_host(*machine_, hooks);
     ASSERT_TRUE(host.has_value());
     host_ = std::move(*host);
     g_seen = {};

@@ -11,6 +11,7 @@
 #include "snapshot/fake_line_for_test.h"
 #include "snapshot/snapshot.h"
 #include "toy_machine.h"
+#include "toy_target.h"
 
 namespace panda::plugin {
 namespace {
@@ -18,17 +19,6 @@ namespace {
 using toy::Insn;
 
 constexpr uint64_t kDevice = 0x40000, kNobody = 0x50000;
-
-uint64_t no_asid(VcpuContext&) { return 0; }
-uint32_t no_flags(VcpuContext&) { return 0; }
-unsigned no_text(VcpuContext&, uint64_t, std::span<const uint8_t>, std::string&) { return 4; }
-const Target kToyTarget{.name = "x86_64",
-                        .guest_pc_offset = offsetof(toy::State, plugin_view.pc),
-                        .instr_count_offset = offsetof(toy::State, plugin_view.count),
-                        .address_mask = 0xffffffff,
-                        .asid = no_asid,
-                        .flags = no_flags,
-                        .disassemble = no_text};
 
 // A device at kDevice, and nothing from kNobody on.
 class Device final : public Outside {
@@ -97,12 +87,7 @@ class CrossingTest : public testing::TestWithParam<toy::BackendFactory> {
   void start(const std::vector<uint8_t>& code) {
     host_.reset();
     machine_ = std::make_unique<toy::Machine>(GetParam(), code);
-    auto host = PluginHost::create({.engine = machine_->engine.get(),
-                                    .arch = "x86_64",
-                                    .executable_dir = "",
-                                    .library_dir = "",
-                                    .hooks = {},
-                                    .target = &kToyTarget});
+    auto host = create_toy_host(*machine_);
     ASSERT_TRUE(host.has_value());
     host_ = std::move(*host);
     seen_ = {};

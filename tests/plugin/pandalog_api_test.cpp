@@ -14,6 +14,7 @@
 #include "plugin/plugin_host.h"
 #include "toy_isa.h"
 #include "toy_machine.h"
+#include "toy_target.h"
 
 namespace panda::plugin {
 namespace {
@@ -21,16 +22,11 @@ namespace {
 using toy::Assembler;
 using toy::Insn;
 
-uint64_t asid_of_toy(VcpuContext&) { return 0x1234; }
-uint32_t no_flags(VcpuContext&) { return 0; }
-unsigned no_text(VcpuContext&, uint64_t, std::span<const uint8_t>, std::string&) { return 4; }
-const Target kToyTarget{.name = "x86_64",
-                        .guest_pc_offset = offsetof(toy::State, plugin_view.pc),
-                        .instr_count_offset = offsetof(toy::State, plugin_view.count),
-                        .address_mask = 0xffffffff,
-                        .asid = asid_of_toy,
-                        .flags = no_flags,
-                        .disassemble = no_text};
+const Target kTargetWithAsid = [] {
+  Target t = kToyTarget;
+  t.asid = [](VcpuContext&) -> uint64_t { return 0x1234; };
+  return t;
+}();
 
 std::string built(const std::string& name) { return std::string(PANDA_TEST_PLUGINS) + "/x86_64/panda_" + name + ".so"; }
 
@@ -45,12 +41,7 @@ class PandalogApiTest : public testing::TestWithParam<toy::BackendFactory> {
     a.branch(Insn::bne, 1, 2, top);
     a.emit(Insn::halt);
     machine_ = std::make_unique<toy::Machine>(GetParam(), a.bytes(), std::vector<uint64_t>{});
-    auto host = PluginHost::create({.engine = machine_->engine.get(),
-                                    .arch = "x86_64",
-                                    .executable_dir = "",
-                                    .library_dir = "",
-                                    .hooks = {},
-                                    .target = &kToyTarget});
+    auto host = create_toy_host(*machine_, {}, kTargetWithAsid);
     ASSERT_TRUE(host.has_value());
     host_ = std::move(*host);
   }

@@ -14,6 +14,7 @@
 
 #include "plugin/plugin_host.h"
 #include "toy_machine.h"
+#include "toy_target.h"
 
 namespace panda::plugin {
 namespace {
@@ -26,20 +27,6 @@ struct Counts {  // counter.c's
   uint64_t insns_in_blocks, wrong, last_pc, last_count;
 };
 
-uint64_t no_asid(VcpuContext&) { return 0; }
-uint32_t no_flags(VcpuContext&) { return 0; }
-unsigned no_text(VcpuContext&, uint64_t, std::span<const uint8_t>, std::string& text) {
-  text = "insn";
-  return 4;
-}
-const Target kToyTarget{.name = "x86_64",
-                        .guest_pc_offset = offsetof(toy::State, plugin_view.pc),
-                        .instr_count_offset = offsetof(toy::State, plugin_view.count),
-                        .address_mask = 0xffffffff,
-                        .asid = no_asid,
-                        .flags = no_flags,
-                        .disassemble = no_text};
-
 std::string built(const std::string& name, const std::string& arch = "x86_64") {
   return std::string(PANDA_TEST_PLUGINS) + "/" + arch + "/panda_" + name + ".so";
 }
@@ -48,12 +35,7 @@ class PluginApiTest : public testing::TestWithParam<toy::BackendFactory> {
  protected:
   void start(const std::vector<uint8_t>& program, std::vector<uint64_t> interrupts = {}) {
     machine_ = std::make_unique<toy::Machine>(GetParam(), program, std::move(interrupts));
-    auto host = PluginHost::create({.engine = machine_->engine.get(),
-                                    .arch = "x86_64",
-                                    .executable_dir = "",
-                                    .library_dir = "",
-                                    .hooks = {},
-                                    .target = &kToyTarget});
+    auto host = create_toy_host(*machine_);
     ASSERT_TRUE(host.has_value());
     host_ = std::move(*host);
   }

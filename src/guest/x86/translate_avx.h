@@ -37,40 +37,6 @@ template <typename F>
 }
 [[nodiscard]] inline Value half_of(const Wide& v, unsigned half) { return half == 0 ? v.low : v.high; }
 
-// The lanes of what may be too small for its format; Void: nothing is.
-constexpr Type underflowing(Op op) {
-  switch (op) {
-    case Op::vadd_f32:
-    case Op::vsub_f32:
-    case Op::vmul_f32:
-    case Op::vdiv_f32:
-    case Op::vaddsub_f32:
-    case Op::vhadd_f32:
-    case Op::vhsub_f32:
-    case Op::vdp_f32:
-    case Op::vfma_f32:
-    case Op::vcvt_f64_f32:
-      return Type::F32;
-    case Op::vadd_f64:
-    case Op::vsub_f64:
-    case Op::vmul_f64:
-    case Op::vdiv_f64:
-    case Op::vaddsub_f64:
-    case Op::vhadd_f64:
-    case Op::vhsub_f64:
-    case Op::vdp_f64:
-    case Op::vfma_f64:
-      return Type::F64;
-    case Op::vcvt_f32_f16:
-      return Type::I16;  // half precision
-    default:
-      return Type::Void;
-  }
-}
-constexpr bool scalar_underflows(Op op) {
-  return op == Op::fadd || op == Op::fsub || op == Op::fmul || op == Op::fdiv || op == Op::f64_to_f32;
-}
-
 // The same with the exceptions of `op`, where it has any, looked at before anything is written.
 template <Op op, typename F>
 [[nodiscard]] Wide compute(InsnContext& x, bool wide, F f) {

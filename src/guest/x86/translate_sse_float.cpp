@@ -8,31 +8,6 @@
 namespace panda::x86 {
 namespace {
 
-// The lanes of what may be too small for its format; Void: nothing is.
-constexpr Type underflowing(Op op) {
-  switch (op) {
-    case Op::vadd_f32:
-    case Op::vsub_f32:
-    case Op::vmul_f32:
-    case Op::vdiv_f32:
-    case Op::vaddsub_f32:
-    case Op::vhadd_f32:
-    case Op::vhsub_f32:
-      return Type::F32;
-    case Op::vadd_f64:
-    case Op::vsub_f64:
-    case Op::vmul_f64:
-    case Op::vdiv_f64:
-    case Op::vaddsub_f64:
-    case Op::vhadd_f64:
-    case Op::vhsub_f64:
-      return Type::F64;
-    default:
-      return Type::Void;
-  }
-}
-constexpr bool scalar_underflows(Op op) { return op == Op::fadd || op == Op::fsub || op == Op::fmul || op == Op::fdiv; }
-
 void check_result(SseExceptionScope& scope, Value result, Type lane) {
   if (lane == Type::Void)
     scope.check();
